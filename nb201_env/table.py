@@ -1,0 +1,467 @@
+"""Reading a table: columns over all cells, single records, and what is there.
+
+    table = open_table("published")
+    table.accuracy("cifar10")                    # mean over trials at the last epoch, float32 (15625,)
+    table.query(6111, "cifar100").accuracy
+
+What a table does not hold raises MissingDataError with a list of what it does hold. A cell without a value is NaN.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nb201_env.cell import Cell, all_macs, all_params
+from nb201_env.errors import MissingDataError, NB201Error, TableFormatError
+from nb201_env.schema import FORMAT, MISSING_COUNT, SPLITS, TRAINED_ON, VERSION
+
+if TYPE_CHECKING:
+    import zarr
+
+Floats32 = npt.NDArray[np.float32]
+Floats64 = npt.NDArray[np.float64]
+Trial = int | Literal["mean", "all"]
+
+EMBEDDED = {"published": "published.zarr.zip"}
+"""Tables that come with the package."""
+
+DATA = Path(__file__).parent / "data"
+
+_CACHED_COLUMNS = 256
+
+
+class Split(NamedTuple):
+    """Where one split's values stand and how to read them.
+
+    Attributes:
+        path: of its group.
+        images: number of images evaluated.
+        epochs: evaluated epochs, ascending, from 1.
+        num_trials: number of repeat trainings, 0 if only means over them are known.
+        trial_seeds: training seed of each trial, None if not recorded.
+    """
+
+    path: str
+    images: int
+    epochs: tuple[int, ...]
+    num_trials: int
+    trial_seeds: tuple[int, ...] | None
+
+
+class Record(NamedTuple):
+    """What a table says about one cell; NaN where it has no value.
+
+    Attributes:
+        index: official index.
+        accuracy: fraction of correct images.
+        train_seconds: GPU-seconds of training through the epoch.
+        eval_seconds: GPU-seconds of one pass over the split.
+        latency: seconds a batch of 256 images.
+        params: trainable parameters.
+        macs: multiply-accumulates an image.
+    """
+
+    index: int
+    accuracy: float
+    train_seconds: float
+    eval_seconds: float
+    latency: float
+    params: int
+    macs: int
+
+
+@lru_cache(maxsize=32)
+def _open(path: Path, mtime: int) -> Table:
+    return Table(path)
+
+
+def open_table(where: str | os.PathLike[str] | Table) -> Table:
+    """Open a table for reading. Nothing but metadata is read yet.
+
+    Args:
+        where: the name of an embedded table, the path of a `.zarr` folder or a `.zarr.zip` archive, or an open table.
+
+    Raises:
+        NB201Error: if nothing is there.
+        TableFormatError: if it is no table, is damaged, or is of a newer format.
+    """
+    if isinstance(where, Table):
+        return where
+    name = os.fspath(where)
+    path = DATA / EMBEDDED[name] if name in EMBEDDED else Path(name).absolute()
+    metadata = path / "zarr.json" if path.is_dir() else path
+    if not path.exists():
+        raise NB201Error(f"no table {name!r}: neither a path nor an embedded table ({', '.join(EMBEDDED)})")
+    if not metadata.exists():
+        raise TableFormatError(f"{name} is no table: the folder has no zarr.json")
+    return _open(path, metadata.stat().st_mtime_ns)
+
+
+class Table:
+    """A benchmark table, read lazily and never changed. Use `open_table` to make one.
+
+    Arguments that every column takes:
+
+    * recipe: None means the only one; where there are several, one must be named.
+    * epoch: 1 to the recipe's length; None means the last.
+    * trial: "mean" over the trials a cell has, "all" for a column each, or a number from 0.
+    * trained_on: `half` or `full`; None means, on CIFAR-10, `half` for train and valid (25,000 images) and `full` for
+      test (50,000), and elsewhere `full`.
+
+    Attributes:
+        path: the folder or archive.
+        attributes: the table's own attributes, see `nb201_env.schema`.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._root = _open_group(path)
+        self.attributes: dict[str, Any] = dict(self._root.attrs)
+        if self.attributes.get("format") != FORMAT:
+            raise TableFormatError(f"{path} is a Zarr store but no {FORMAT}; `nb201 import` makes one from other formats")
+        if self.attributes["version"] > VERSION:
+            raise TableFormatError(
+                f"{path} has format version {self.attributes['version']}; this nb201_env reads up to {VERSION}: upgrade it"
+            )
+        self._array = lru_cache(_CACHED_COLUMNS)(self._read_array)
+        self._column = lru_cache(_CACHED_COLUMNS)(self._read_column)
+        self._split = lru_cache(_CACHED_COLUMNS)(self._find_split)
+
+    # A table is opened again from its path in another process and is shared, never copied, in this one.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_table, (str(self.path),)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Table:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name!r}: {', '.join(self.datasets)}>"
+
+    @property
+    def name(self) -> str:
+        """Short name of the table."""
+        return str(self.attributes["name"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all that training determines."""
+        return str(self.attributes["fingerprint"])
+
+    @property
+    def timing_fingerprint(self) -> str:
+        """Hash of seconds and latencies."""
+        return str(self.attributes["timing_fingerprint"])
+
+    @cached_property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the data sets."""
+        return self._groups("")
+
+    def recipes(self, dataset: str) -> tuple[str, ...]:
+        """Names of the recipes that nets were trained by on a data set."""
+        return self._groups(self._dataset(dataset))
+
+    def splits(self, dataset: str, recipe: str | None = None, trained_on: str | None = None) -> tuple[str, ...]:
+        """Splits that a recipe's nets were evaluated on; of all training sets together where none is named."""
+        path = self._recipe(dataset, recipe)
+        sets = self._groups(path) if trained_on is None else (trained_on,)
+        present = {split for name in sets for split in self._groups(f"{path}/{name}")}
+        return tuple(split for split in SPLITS if split in present)
+
+    def epochs(
+        self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+    ) -> tuple[int, ...]:
+        """Epochs after which the nets were evaluated on a split, ascending, from 1."""
+        return self._split(dataset, recipe, split, trained_on).epochs
+
+    def trials(
+        self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+    ) -> tuple[int, ...]:
+        """Numbers of the trials, none if the table holds only means over them. Not every cell need have each."""
+        return tuple(range(self._split(dataset, recipe, split, trained_on).num_trials))
+
+    def num_classes(self, dataset: str) -> int:
+        """Number of classes of a data set."""
+        return int(self._root[self._dataset(dataset)].attrs["num_classes"])
+
+    def image_size(self, dataset: str) -> int:
+        """Height and width of a data set's images in pixels."""
+        return int(self._root[self._dataset(dataset)].attrs["image_size"])
+
+    def num_images(
+        self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+    ) -> int:
+        """Number of images of a split."""
+        return self._split(dataset, recipe, split, trained_on).images
+
+    def last_epoch(self, dataset: str, recipe: str | None = None) -> int:
+        """Length of a recipe's schedule in epochs."""
+        return int(self._root[self._recipe(dataset, recipe)].attrs["epochs"])
+
+    def accuracy(
+        self,
+        dataset: str,
+        split: str = "valid",
+        recipe: str | None = None,
+        epoch: int | None = None,
+        trial: Trial = "mean",
+        trained_on: str | None = None,
+    ) -> Floats32:
+        """Accuracies of all cells.
+
+        Returns:
+            Fractions in [0, 1], read-only float32 of shape (15625,), or (15625, trials) for trial="all".
+
+        Raises:
+            MissingDataError: if the table does not have them.
+        """
+        return self._column("accuracy", dataset, split, recipe, epoch, trial, trained_on)  # type: ignore[return-value]
+
+    def loss(
+        self,
+        dataset: str,
+        split: str = "valid",
+        recipe: str | None = None,
+        epoch: int | None = None,
+        trial: Trial = "mean",
+        trained_on: str | None = None,
+    ) -> Floats64:
+        """Mean cross-entropies of all cells, read-only float64 shaped as in `accuracy`."""
+        return self._column("loss", dataset, split, recipe, epoch, trial, trained_on)  # type: ignore[return-value]
+
+    def train_seconds(
+        self, dataset: str, recipe: str | None = None, epoch: int | None = None, trained_on: str | None = None
+    ) -> Floats64:
+        """GPU-seconds of training every cell through an epoch, float64 of shape (15625,); a mean where trials differ.
+
+        By default of the nets of the valid split.
+        """
+        path = self._training(dataset, recipe, "valid", trained_on)
+        epoch = self._epoch(dataset, recipe, epoch)
+        if f"{path}/epoch_seconds" in self._root:
+            seconds = self._array(f"{path}/epoch_seconds").mean(axis=0)
+            return _frozen(seconds[0] * epoch if len(seconds) == 1 else seconds[:epoch].sum(axis=0))
+        if f"{path}/train_seconds" not in self._root:
+            raise MissingDataError(f"{self._at(path)} has no training seconds")
+        known = tuple(self._root[f"{path}/train_seconds"].attrs["epochs"])
+        if epoch not in known:
+            raise MissingDataError(f"{self._at(path)} has training seconds through epochs {_listed(known)}, not {epoch}")
+        return _frozen(self._array(f"{path}/train_seconds")[:, known.index(epoch)].mean(axis=0))
+
+    def has_eval_seconds(
+        self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+    ) -> bool:
+        """Whether the table says how long an evaluation pass takes; where not, `Oracle` charges 0 for it."""
+        return f"{self._split(dataset, recipe, split, trained_on).path}/eval_seconds" in self._root
+
+    def eval_seconds(
+        self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+    ) -> Floats64:
+        """GPU-seconds of one pass over a split, float64 of shape (15625,); a mean over what the table distinguishes."""
+        path = self._split(dataset, recipe, split, trained_on).path
+        if not self.has_eval_seconds(dataset, recipe, split, trained_on):
+            raise MissingDataError(f"{self._at(path)} has no evaluation seconds")
+        return _frozen(self._array(f"{path}/eval_seconds").mean(axis=(0, 1)))
+
+    def latency(self, dataset: str) -> Floats64:
+        """Seconds to evaluate one batch of 256 images, float64 of shape (15625,)."""
+        path = f"{self._dataset(dataset)}/latency"
+        if path not in self._root:
+            raise MissingDataError(f"{self._at(dataset)} has no latencies")
+        return self._array(path)
+
+    def params(self, dataset: str) -> npt.NDArray[np.int64]:
+        """Trainable parameters, int64 of shape (15625,)."""
+        path = f"{self._dataset(dataset)}/params"
+        return self._array(path) if path in self._root else all_params(self.num_classes(dataset))
+
+    def macs(self, dataset: str) -> npt.NDArray[np.int64]:
+        """Multiply-accumulates an image, int64 of shape (15625,)."""
+        path = f"{self._dataset(dataset)}/macs"
+        return self._array(path) if path in self._root else all_macs(self.num_classes(dataset), self.image_size(dataset))
+
+    def query(
+        self,
+        cell: Cell | int | str,
+        dataset: str,
+        split: str = "valid",
+        recipe: str | None = None,
+        epoch: int | None = None,
+        trial: int | Literal["mean"] = "mean",
+        trained_on: str | None = None,
+    ) -> Record:
+        """All that the table says about one cell, as plain numbers.
+
+        Raises:
+            MissingDataError: if the table does not hold the accuracy at all; costs that it lacks are NaN.
+        """
+        index = cell if type(cell) is int and 0 <= cell < 15_625 else Cell.parse(cell).index
+        columns = self._query_columns(dataset, split, recipe, epoch, trial, trained_on)
+        return Record(index, *(column[index] for column in columns))
+
+    @cached_property
+    def _query_columns(self) -> Any:
+        @lru_cache(maxsize=32)
+        def columns(
+            dataset: str, split: str, recipe: str | None, epoch: int | None, trial: Any, trained_on: str | None
+        ) -> list[list[Any]]:
+            accuracy = self.accuracy(dataset, split, recipe, epoch, trial, trained_on)
+            if accuracy.ndim > 1:
+                raise NB201Error("a record holds one accuracy: trial must be 'mean' or a number, got 'all'")
+            absent = np.full(accuracy.shape, np.nan)
+
+            def or_absent(read: Any, *arguments: Any) -> Any:
+                try:
+                    return read(*arguments)
+                except MissingDataError:
+                    return absent
+
+            costs = (
+                or_absent(self.train_seconds, dataset, recipe, epoch, trained_on),
+                or_absent(self.eval_seconds, dataset, recipe, split, trained_on),
+                or_absent(self.latency, dataset),
+            )
+            return [c.tolist() for c in (accuracy, *costs, self.params(dataset), self.macs(dataset))]
+
+        return columns
+
+    # --- finding things, with errors that say what there is -------------------------------------------------------
+
+    def _groups(self, path: str) -> tuple[str, ...]:
+        node = self._root[path] if path else self._root
+        return tuple(sorted(node.group_keys(), key=lambda name: (len(name), name)))
+
+    def _at(self, path: str) -> str:
+        return f"table {self.name!r}, {path.replace('/', ' / ')}"
+
+    def _choose(self, what: str, wanted: str, present: Iterable[str], where: str = "") -> str:
+        present = tuple(present)
+        if wanted not in present:
+            place = f" of {where.replace('/', ' / ')}" if where else ""
+            raise MissingDataError(
+                f"table {self.name!r} has no {what} {wanted!r}; its {what}s{place}: {', '.join(present) or 'none'}"
+            )
+        return wanted
+
+    def _dataset(self, dataset: str) -> str:
+        return self._choose("dataset", dataset, self.datasets)
+
+    def _recipe(self, dataset: str, recipe: str | None) -> str:
+        present = self.recipes(dataset)
+        if recipe is None:
+            if len(present) != 1:
+                raise MissingDataError(f"{self._at(dataset)}: name a recipe, there are several: {', '.join(present)}")
+            recipe = present[0]
+        return f"{dataset}/{self._choose('recipe', recipe, present, dataset)}"
+
+    def _training(self, dataset: str, recipe: str | None, split: str, trained_on: str | None) -> str:
+        path = self._recipe(dataset, recipe)
+        if trained_on is None:
+            trained_on = "half" if dataset == "cifar10" and split in ("train", "valid") else "full"
+        elif trained_on not in TRAINED_ON:
+            raise NB201Error(f"trained_on must be one of {', '.join(TRAINED_ON)} or None, got {trained_on!r}")
+        return f"{path}/{self._choose('training set', trained_on, self._groups(path), path)}"
+
+    def _find_split(self, dataset: str, recipe: str | None, split: str, trained_on: str | None) -> Split:
+        if split not in SPLITS:
+            raise NB201Error(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        self._choose("split", split, self.splits(dataset, recipe, trained_on), self._recipe(dataset, recipe))
+        training = self._training(dataset, recipe, split, trained_on)
+        path = f"{training}/{self._choose('split', split, self._groups(training), training)}"
+        group = self._root[path]
+        seeds = group.attrs["trial_seeds"]
+        return Split(
+            path,
+            images=int(group.attrs["images"]),
+            epochs=tuple(self._array(f"{path}/epoch").tolist()),
+            num_trials=group["correct"].shape[0] if "correct" in group else 0,
+            trial_seeds=None if seeds is None else tuple(seeds),
+        )
+
+    def _epoch(self, dataset: str, recipe: str | None, epoch: int | None) -> int:
+        last = self.last_epoch(dataset, recipe)
+        if epoch is None:
+            return last
+        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or not 1 <= epoch <= last:
+            path = self._recipe(dataset, recipe)
+            raise MissingDataError(f"{self._at(path)} has epochs 1 to {last}, not {epoch!r}")
+        return int(epoch)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def _read_array(self, path: str) -> npt.NDArray[Any]:
+        return _frozen(self._read(path, ...))
+
+    def _read(self, path: str, selection: Any) -> npt.NDArray[Any]:
+        try:
+            return np.asarray(self._root[path][selection])
+        except Exception as error:  # a codec, a checksum or the store: all mean that the bytes are not what was written
+            raise TableFormatError(f"{self._at(path)} cannot be read: the file is damaged ({error})") from error
+
+    def _read_column(
+        self, name: str, dataset: str, split: str, recipe: str | None, epoch: int | None, trial: Trial, trained_on: str | None
+    ) -> npt.NDArray[Any]:
+        where = self._split(dataset, recipe, split, trained_on)
+        epoch = self._epoch(dataset, recipe, epoch)
+        if epoch not in where.epochs:
+            raise MissingDataError(f"{self._at(where.path)} has epochs {_listed(where.epochs)}, not {epoch}")
+        trials = self._per_trial(name, where, where.epochs.index(epoch))
+        if isinstance(trial, str) and trial not in ("mean", "all"):
+            raise NB201Error(f"trial must be 'mean', 'all' or a number, got {trial!r}")
+        if trial == "mean":
+            with np.errstate(invalid="ignore"):
+                values = np.nansum(trials, axis=0) / np.count_nonzero(~np.isnan(trials), axis=0)
+        elif where.num_trials == 0:
+            raise MissingDataError(f"{self._at(where.path)} holds only means over trials, not trial {trial!r}")
+        elif trial == "all":
+            values = trials.T
+        elif isinstance(trial, bool) or not 0 <= trial < where.num_trials:
+            raise MissingDataError(f"{self._at(where.path)} has trials 0 to {where.num_trials - 1}, not {trial!r}")
+        else:
+            values = trials[trial]
+        return _frozen(values.astype(np.float32 if name == "accuracy" else np.float64))
+
+    def _per_trial(self, name: str, where: Split, position: int) -> Floats64:
+        """Values at one epoch, float64 of shape (trials, 15625), NaN where missing; one row of means is a trial here."""
+        group = self._root[where.path]
+        if name == "accuracy" and "correct" in group:
+            counts = self._read(f"{where.path}/correct", (slice(None), position))
+            return np.where(counts == MISSING_COUNT[counts.dtype.name], np.nan, counts / where.images)
+        if name not in group:
+            raise MissingDataError(f"{self._at(where.path)} has no {name}")
+        if group[name].ndim == 2:
+            return self._read(f"{where.path}/{name}", (position,))[None]
+        return self._read(f"{where.path}/{name}", (slice(None), position))
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def _listed(epochs: tuple[int, ...]) -> str:
+    """1..200, or the numbers themselves where they are not all there."""
+    if len(epochs) > 2 and epochs == tuple(range(epochs[0], epochs[-1] + 1)):
+        return f"{epochs[0]}..{epochs[-1]}"
+    return ", ".join(map(str, epochs)) or "none"
+
+
+def _open_group(path: Path) -> zarr.Group:
+    import zarr
+    from zarr.storage import LocalStore, ZipStore
+
+    try:
+        store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r", read_only=True)
+        return zarr.open_group(store, mode="r")
+    except (zipfile.BadZipFile, json.JSONDecodeError, OSError, KeyError, ValueError, TypeError) as error:
+        kind = "cut short or no zip archive" if isinstance(error, zipfile.BadZipFile) else f"no Zarr store ({error})"
+        raise TableFormatError(f"{path} is no table: it is {kind}") from None
