@@ -1,0 +1,43 @@
+"""NAS-Bench-201 as Gymnasium environments.
+
+Importing this package registers the environments `NB201/…` and loads neither zarr nor torch.
+"""
+
+from nb201_env.cell import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, OPS, PARAMS, Cell, index_of
+from nb201_env.clock import SimulatedClock
+from nb201_env.errors import (
+    BudgetExhaustedError,
+    InvalidCellError,
+    MissingDataError,
+    NB201Error,
+    TableFormatError,
+)
+from nb201_env.oracle import Evaluation, Evaluations, Oracle
+from nb201_env.registration import register_environments
+from nb201_env.table import Record, Table, open_table
+
+__all__ = [
+    "ALL_OPS",
+    "EDGES",
+    "NEIGHBORS",
+    "NUM_CELLS",
+    "OPS",
+    "PARAMS",
+    "BudgetExhaustedError",
+    "Cell",
+    "Evaluation",
+    "Evaluations",
+    "InvalidCellError",
+    "MissingDataError",
+    "NB201Error",
+    "Oracle",
+    "Record",
+    "SimulatedClock",
+    "Table",
+    "TableFormatError",
+    "index_of",
+    "open_table",
+    "register_environments",
+]
+
+register_environments()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import Cell, all_macs, all_params
+from nb201_env.cell import NUM_CELLS, Cell, all_macs, all_params
 from nb201_env.errors import MissingDataError, NB201Error, TableFormatError
 from nb201_env.schema import FORMAT, MISSING_COUNT, SPLITS, TRAINED_ON, VERSION
 
@@ -304,7 +304,7 @@ class Table:
         Raises:
             MissingDataError: if the table does not hold the accuracy at all; costs that it lacks are NaN.
         """
-        index = cell if type(cell) is int and 0 <= cell < 15_625 else Cell.parse(cell).index
+        index = cell if type(cell) is int and 0 <= cell < NUM_CELLS else Cell.parse(cell).index
         columns = self._query_columns(dataset, split, recipe, epoch, trial, trained_on)
         return Record(index, *(column[index] for column in columns))
 

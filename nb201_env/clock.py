@@ -1,0 +1,110 @@
+"""Simulated time: how many GPU-seconds a search has used, and when its budget ends.
+
+The clock adds up prices that come from a table. It never reads the host's time, so a result does not depend on the
+machine that computed it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from nb201_env.errors import NB201Error
+
+CHARGES = ("fresh", "resume", "cached")
+OVERRUNS = ("stop-before", "stop-after")
+
+
+class SimulatedClock:
+    """The GPU-seconds of one search with one worker.
+
+    Args:
+        budget: seconds that the search may use; None for no limit.
+        charge: what a query costs. `fresh`: its whole training and one evaluation pass, every time (the protocol of
+            NAS-Bench-201 and NATS-Bench). `resume`: training only from the furthest epoch that was paid for this cell,
+            and the pass. `cached`: as fresh, but the same cell at the same epoch is free when asked again.
+        overrun: what becomes of the query that does not fit. `stop-before`: the search ends, and nothing is charged or
+            revealed (NAS-Bench-201's scripts). `stop-after`: it is the last one and may cross the budget (NATS-Bench's).
+        max_queries: the search ends after so many queries. `cached` needs it, because free queries never use up a budget.
+
+    Attributes:
+        seconds_used: charged so far.
+        queries: number of charged queries, free ones included.
+        exhausted: whether the search has ended.
+
+    Raises:
+        NB201Error: if an argument is not as described.
+    """
+
+    def __init__(
+        self,
+        budget: float | None = None,
+        charge: str = "fresh",
+        overrun: str = "stop-before",
+        max_queries: int | None = None,
+    ):
+        if budget is not None and not 0 < budget < math.inf:
+            raise NB201Error(f"budget must be a positive number of seconds, or None for no limit, got {budget!r}")
+        if charge not in CHARGES:
+            raise NB201Error(f"charge must be one of {', '.join(CHARGES)}, got {charge!r}")
+        if overrun not in OVERRUNS:
+            raise NB201Error(f"overrun must be one of {', '.join(OVERRUNS)}, got {overrun!r}")
+        if max_queries is not None and max_queries < 1:
+            raise NB201Error(f"max_queries must be at least 1, or None for no limit, got {max_queries!r}")
+        if charge == "cached" and max_queries is None:
+            raise NB201Error("charge='cached' makes repeated queries free, so a search might never end: set max_queries")
+        self.budget = budget
+        self.charge = charge
+        self.overrun = overrun
+        self.max_queries = max_queries
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin a new search at second 0."""
+        self.seconds_used = 0.0
+        self.queries = 0
+        self.exhausted = False
+        # cell -> furthest epoch trained and the training seconds paid for it (resume); cells and epochs paid (cached)
+        self._trained: dict[int, tuple[int, float]] = {}
+        self._paid: set[tuple[int, int]] = set()
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the budget ends; inf without one, and never negative."""
+        return math.inf if self.budget is None else max(0.0, self.budget - self.seconds_used)
+
+    def price(self, cell: int, epoch: int, train_seconds: float, eval_seconds: float) -> float:
+        """What a query would cost now.
+
+        Args:
+            cell: index.
+            epoch: epoch at which it is evaluated.
+            train_seconds: of training through that epoch.
+            eval_seconds: of one evaluation pass.
+        """
+        if self.charge == "cached" and (cell, epoch) in self._paid:
+            return 0.0
+        if self.charge == "resume" and cell in self._trained:
+            return max(0.0, train_seconds - self._trained[cell][1]) + eval_seconds
+        return train_seconds + eval_seconds
+
+    def pay(self, cell: int, epoch: int, train_seconds: float, eval_seconds: float) -> float | None:
+        """Charge a query; arguments as in `price`.
+
+        Returns:
+            The seconds charged, or None if the search had ended or ends because the query does not fit.
+        """
+        if self.exhausted:
+            return None
+        price = self.price(cell, epoch, train_seconds, eval_seconds)
+        if self.budget is not None and self.overrun == "stop-before" and self.seconds_used + price > self.budget:
+            self.exhausted = True
+            return None
+        self.seconds_used += price
+        self.queries += 1
+        if self.charge == "cached":
+            self._paid.add((cell, epoch))
+        elif self.charge == "resume":
+            self._trained[cell] = max(self._trained.get(cell, (0, 0.0)), (epoch, train_seconds))
+        crossed = self.budget is not None and self.overrun == "stop-after" and self.seconds_used >= self.budget
+        self.exhausted = crossed or self.queries == self.max_queries
+        return price

@@ -1,0 +1,38 @@
+"""Rewards that an environment can pay for an observed accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from nb201_env.errors import NB201Error
+from nb201_env.oracle import Oracle
+
+Reward = Callable[[float, float], float]
+"""From the observed accuracy and the incumbent's before it (0 without one), both fractions, to the reward."""
+
+REWARDS = ("accuracy", "log-error", "improvement", "regret")
+
+
+def make_reward(name: str, oracle: Oracle) -> Reward:
+    """The reward function of a name.
+
+    * accuracy: the observed accuracy.
+    * log-error: -log(1 - accuracy); an error of nothing counts as half an image.
+    * improvement: by how much the incumbent rose, so that the rewards of a search add up to its last incumbent.
+    * regret: the observed accuracy less the best mean accuracy of all cells. Privileged knowledge, for study alone.
+
+    Raises:
+        NB201Error: for an unknown name.
+    """
+    if name == "accuracy":
+        return lambda accuracy, incumbent: accuracy
+    if name == "improvement":
+        return lambda accuracy, incumbent: max(0.0, accuracy - incumbent)
+    if name == "log-error":
+        least = 0.5 / oracle.table.num_images(oracle.dataset, oracle.recipe, oracle.split)
+        return lambda accuracy, incumbent: -math.log(max(1.0 - accuracy, least))
+    if name == "regret":
+        best = float(oracle.table.accuracy(oracle.dataset, oracle.split, oracle.recipe, oracle.epoch).max())
+        return lambda accuracy, incumbent: accuracy - best
+    raise NB201Error(f"reward must be one of {', '.join(REWARDS)}, got {name!r}")

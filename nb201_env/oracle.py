@@ -1,0 +1,273 @@
+"""What a search may see of a table: the reward of a cell and what it costs. Never the test split.
+
+    oracle = Oracle(open_table("published"), "cifar100", seed=0, clock=SimulatedClock(budget=200_000))
+    oracle.query(6111)                      # one charged query
+    oracle.evaluate([6111, 9930, 13714])    # a batch; what does not fit the budget is not observed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nb201_env.cell import NUM_CELLS, Cell, index_of
+from nb201_env.clock import SimulatedClock
+from nb201_env.errors import InvalidCellError, MissingDataError, NB201Error
+from nb201_env.table import Floats32, Floats64, Table
+
+REWARD_SPLITS = ("train", "valid")
+TRIALS = ("per-search", "per-query", "mean")
+
+NO_TRIAL = -1
+"""Stands for the trial of a mean over trials."""
+
+
+class Evaluation(NamedTuple):
+    """One query.
+
+    Attributes:
+        index: the cell.
+        epoch: at which it was evaluated.
+        accuracy: fraction of correct images, 0 if not observed.
+        seconds: charged for it, 0 if not observed.
+        trial: which repeat training was seen, -1 for the mean over them.
+        observed: False if the query did not fit the budget.
+        repeat: whether the search had observed the cell before, at any epoch.
+    """
+
+    index: int
+    epoch: int
+    accuracy: float
+    seconds: float
+    trial: int
+    observed: bool
+    repeat: bool
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """A batch of queries as arrays of one length; the fields are those of `Evaluation`."""
+
+    index: npt.NDArray[np.int64]
+    accuracy: Floats32
+    seconds: Floats64
+    trial: npt.NDArray[np.int64]
+    observed: npt.NDArray[np.bool_]
+
+
+class Oracle:
+    """One search over one column of a table: its rewards, its clock and its incumbent.
+
+    Args:
+        table: an open table.
+        dataset: one of the table's data sets.
+        recipe: a training schedule; None means the only one.
+        epoch: at which cells are evaluated unless a query says otherwise; None means the last.
+        split: that rewards come from, valid or train. Searching on test images is refused.
+        trial: which repeat training a query sees. `per-search`: one draw for each cell and search, a hash of the seed and
+            the cell, so that all agents with one seed see the same and asking again tells nothing new. `per-query`: a new
+            draw every time, as nats_bench. `mean`: the mean, free of noise. A number: that trial.
+        seed: of the draws.
+        clock: counts seconds and ends the search; by default an unlimited one.
+
+    Attributes:
+        incumbent_index: the observed cell of highest accuracy, the first of equals, -1 before any.
+        incumbent_accuracy: what was observed of it, 0 before any.
+
+    Raises:
+        MissingDataError: if the table does not have the values for every cell.
+        NB201Error: if an argument is not as described, or the budget would not buy the cheapest query.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        dataset: str,
+        recipe: str | None = None,
+        epoch: int | None = None,
+        split: str = "valid",
+        trial: str | int = "per-search",
+        seed: int = 0,
+        clock: SimulatedClock | None = None,
+    ):
+        if split not in REWARD_SPLITS:
+            raise NB201Error(
+                f"rewards come from the splits {' or '.join(REWARD_SPLITS)}, not {split!r}: a search must not see test images"
+            )
+        if isinstance(trial, bool) or not (trial in TRIALS or isinstance(trial, int)):
+            raise NB201Error(f"trial must be one of {', '.join(TRIALS)} or a number, got {trial!r}")
+        self.table = table
+        self.dataset = dataset
+        self.recipe = table.recipes(dataset)[0] if recipe is None and len(table.recipes(dataset)) == 1 else recipe
+        self.epoch = table.last_epoch(dataset, recipe) if epoch is None else epoch
+        self.split = split
+        self.trial = trial
+        self.clock = clock or SimulatedClock()
+        self._seconds: dict[int, tuple[Floats64, Floats64]] = {}
+        self._order, self._num_trials = self._available_trials()
+        self._refuse_endless_search()
+        self.new_search(seed)
+
+    def new_search(self, seed: int) -> None:
+        """Start again at second 0, with no incumbent and, for drawn trials, new draws."""
+        self.seed = seed
+        self.clock.restart()
+        self.incumbent_index = -1
+        self.incumbent_accuracy = 0.0
+        self._seen: set[int] = set()
+        self._rng = np.random.default_rng(seed)
+        self._drawn = self._draw_for_search()
+        self._accuracies: dict[int, Floats32] = {}
+        self._values = self._accuracy_at(self.epoch)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the search has ended."""
+        return self.clock.exhausted
+
+    @property
+    def n_queries(self) -> int:
+        """Number of observed queries."""
+        return self.clock.queries
+
+    @property
+    def n_distinct(self) -> int:
+        """Number of different cells observed."""
+        return len(self._seen)
+
+    def value(self, index: int) -> float:
+        """What a query of a cell at the oracle's epoch would reveal, free of charge and outside the search.
+
+        For code that keeps its own accounts; a drawn trial must not change from query to query.
+        """
+        return self._values.item(index)
+
+    def query(self, index: int, epoch: int | None = None) -> Evaluation:
+        """Train one cell in simulation and see its accuracy, if that fits the budget."""
+        epoch = self.epoch if epoch is None else epoch
+        train, evaluation = self._seconds_at(epoch)
+        seconds = self.clock.pay(index, epoch, train.item(index), evaluation.item(index))
+        repeat = index in self._seen
+        if seconds is None:
+            return Evaluation(index, epoch, 0.0, 0.0, NO_TRIAL, False, repeat)
+        if self.trial == "per-query":
+            draw = int(self._rng.integers(self._num_trials[index]))
+            trial = int(self._order[index, draw])
+            accuracy = self._by_trial(epoch)[index, trial].item()
+        else:
+            trial = self._drawn.item(index)
+            accuracy = self._accuracy_at(epoch).item(index)
+        self._seen.add(index)
+        if accuracy > self.incumbent_accuracy or self.incumbent_index < 0:
+            self.incumbent_index, self.incumbent_accuracy = index, accuracy
+        return Evaluation(index, epoch, accuracy, seconds, trial, True, repeat)
+
+    def evaluate(self, cells: npt.ArrayLike | Sequence[Any], epoch: int | None = None) -> Evaluations:
+        """Query a batch in order. Once one does not fit the budget, it and all later ones are not observed.
+
+        Args:
+            cells: indices (n,), op codes (n, 6), or arch strings.
+            epoch: as in `query`.
+        """
+        indices = _indices(cells)
+        results = [self.query(index, epoch) for index in indices.tolist()]
+        return Evaluations(
+            index=indices,
+            accuracy=np.array([r.accuracy for r in results], np.float32),
+            seconds=np.array([r.seconds for r in results], np.float64),
+            trial=np.array([r.trial for r in results], np.int64),
+            observed=np.array([r.observed for r in results], np.bool_),
+        )
+
+    def _available_trials(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """For each cell its trials, those present first, (15625, trials), and how many are present, (15625,)."""
+        table, where = self.table, (self.dataset, self.split, self.recipe, self.epoch)
+        if self.trial == "mean":
+            present = ~np.isnan(table.accuracy(*where))[:, None]
+        elif isinstance(self.trial, str):
+            present = ~np.isnan(table.accuracy(*where, trial="all"))
+        else:
+            present = ~np.isnan(table.accuracy(*where, trial=self.trial))[:, None]
+        num_trials = np.count_nonzero(present, axis=1)
+        if missing := np.count_nonzero(num_trials == 0):
+            what = f"trial {self.trial}" if isinstance(self.trial, int) else "value"
+            fix = "choose another trial, or 'mean' or 'per-search'" if isinstance(self.trial, int) else "complete the table"
+            raise MissingDataError(
+                f"{missing} of {NUM_CELLS} cells have no {what} on {self.dataset} / {self.recipe} / {self.split} "
+                f"at epoch {self.epoch}: {fix}"
+            )
+        return np.argsort(~present, axis=1, kind="stable"), num_trials
+
+    def _refuse_endless_search(self) -> None:
+        clock = self.clock
+        train, evaluation = self._seconds_at(self.epoch)
+        if clock.budget is not None and clock.overrun == "stop-before":
+            cheapest = float((train + evaluation).min())
+            if clock.charge != "resume" and clock.budget < cheapest:
+                raise NB201Error(
+                    f"a budget of {clock.budget:g} s buys no query: the cheapest cell of {self.dataset} costs "
+                    f"{cheapest:.1f} s at epoch {self.epoch}"
+                )
+        if clock.charge == "resume" and not evaluation.any() and clock.budget is not None and clock.max_queries is None:
+            raise NB201Error(
+                "charge='resume' makes repeated queries free on a table without evaluation seconds, so a search might "
+                "never end: set max_queries"
+            )
+
+    def _draw_for_search(self) -> npt.NDArray[np.int64]:
+        """The trial that this search sees of each cell, (15625,)."""
+        if self.trial == "per-search":
+            draws = (_hash(self.seed, np.arange(NUM_CELLS)) % self._num_trials.astype(np.uint64)).astype(np.int64)
+            return self._order[np.arange(NUM_CELLS), draws]
+        return np.full(NUM_CELLS, self.trial if isinstance(self.trial, int) else NO_TRIAL)
+
+    def _by_trial(self, epoch: int) -> Floats32:
+        return self.table.accuracy(self.dataset, self.split, self.recipe, epoch, trial="all")
+
+    def _accuracy_at(self, epoch: int) -> Floats32:
+        """What this search sees of every cell at an epoch, (15625,)."""
+        if epoch not in self._accuracies:
+            if self.trial == "per-search":
+                self._accuracies[epoch] = self._by_trial(epoch)[np.arange(NUM_CELLS), self._drawn]
+            else:
+                trial: Any = self.trial if isinstance(self.trial, int) else "mean"
+                self._accuracies[epoch] = self.table.accuracy(self.dataset, self.split, self.recipe, epoch, trial)
+        return self._accuracies[epoch]
+
+    def _seconds_at(self, epoch: int) -> tuple[Floats64, Floats64]:
+        """Seconds of training through an epoch and of one evaluation pass for every cell, each (15625,)."""
+        if epoch not in self._seconds:
+            train = self.table.train_seconds(self.dataset, self.recipe, epoch)
+            has_eval = self.table.has_eval_seconds(self.dataset, self.recipe, self.split)
+            one_pass = self.table.eval_seconds(self.dataset, self.recipe, self.split) if has_eval else np.zeros(NUM_CELLS)
+            self._seconds[epoch] = train, one_pass
+        return self._seconds[epoch]
+
+
+def _indices(cells: npt.ArrayLike | Sequence[Any]) -> npt.NDArray[np.int64]:
+    """Official indices of a batch given in any of the accepted forms."""
+    batch = np.asarray(cells)
+    if batch.ndim == 1 and batch.dtype.kind in "US":
+        return np.array([Cell.parse(str(arch)).index for arch in batch], np.int64)
+    if batch.ndim == 2:
+        return index_of(batch)
+    if batch.ndim != 1 or not (np.issubdtype(batch.dtype, np.integer) or batch.size == 0):
+        raise InvalidCellError(
+            f"cells must be indices (n,), op codes (n, 6) or arch strings, got {batch.dtype} of shape {batch.shape}"
+        )
+    if batch.size and (batch.min() < 0 or batch.max() >= NUM_CELLS):
+        raise InvalidCellError(f"cell indices must be 0 to {NUM_CELLS - 1}, got {batch.min()} to {batch.max()}")
+    return batch.astype(np.int64)
+
+
+def _hash(seed: int, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """A well-mixed number for each cell (the finaliser of SplitMix64: Steele, Lea and Flood, OOPSLA 2014)."""
+    mask = 2**64 - 1
+    state = cells.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed * 0xD1342543DE82EF95 & mask)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
