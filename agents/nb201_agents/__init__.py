@@ -1,0 +1,1 @@
+"""Search algorithms for `nb201_env` and the harness that compares them."""

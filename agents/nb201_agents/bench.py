@@ -1,0 +1,301 @@
+"""Running agents many times under a simulated budget, and the files that this leaves.
+
+A folder of results holds `{dataset}/{agent}.jsonl`, one file for each agent and data set. Each run is one header, a JSON
+object, followed by one row for each query, a JSON array of the fields of `ROW`, in the order in which they were observed.
+Runs stand in the order of their seeds. The same seeds give the same bytes on one installation, whatever the number of
+worker processes; seconds of the wall clock stand apart, in `wall_clock.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from nb201_agents.searcher import Learner, Searcher, Task, make_agent, tuned_on
+from nb201_env import NB201Error, Oracle, SimulatedClock, open_table
+from nb201_env.oracle import Evaluation
+
+ENVIRONMENT = "NB201/BuildCell-v0"
+
+ROW = ("cell", "epoch", "trial", "reward", "seconds")
+
+ALWAYS = ("random", "params", "local-search")
+"""Agents that join every comparison: chance, the cheapest prior, and the strongest simple search."""
+
+WALL_CLOCK = "wall_clock.jsonl"
+
+_CHUNKS_PER_JOB = 8
+_PACKAGES = ("nb201-env", "gymnasium", "numpy", "stable-baselines3", "torch", "zarr")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is searched and under which rules: arguments of the environment, as plain data. See its docstring."""
+
+    table: str = "published"
+    dataset: str = "cifar10"
+    recipe: str | None = None
+    epoch: int | None = None
+    split: str = "valid"
+    trial: str | int = "per-search"
+    budget: float | None = None
+    charge: str = "fresh"
+    overrun: str = "stop-before"
+    max_queries: int | None = None
+
+    def oracle(self) -> Oracle:
+        """A fresh oracle under these rules.
+
+        Raises:
+            NB201Error: if nothing would ever end a search, or as `Oracle` and `SimulatedClock`.
+        """
+        if self.budget is None and self.max_queries is None:
+            raise NB201Error("a search needs an end: set a budget in simulated seconds, or a number of queries")
+        clock = SimulatedClock(self.budget, self.charge, self.overrun, self.max_queries)
+        return Oracle(
+            open_table(self.table), self.dataset, self.recipe, self.epoch, self.split, self.trial, clock=clock
+        )
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive runs of one agent that one worker does: seeds `start` to `stop` - 1."""
+
+    agent: str
+    setup: Setup
+    start: int
+    stop: int
+
+
+class RecordQueries(gym.Wrapper[Any, Any, Any, Any]):
+    """Keeps what each completed episode observed, as `results`."""
+
+    def __init__(self, env: gym.Env[Any, Any]):
+        super().__init__(env)
+        self.results: list[Evaluation] = []
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Pass through, recording the query of a terminal info."""
+        step = super().step(action)
+        info = step[4]
+        if info.get("observed"):
+            seconds = info["query_seconds"]
+            self.results.append(
+                Evaluation(info["index"], info["epoch"], info["accuracy"], seconds, info["trial"], True, info["repeat"])
+            )
+        return step
+
+
+def search(searcher: Searcher, oracle: Oracle) -> list[Evaluation]:
+    """Ask, observe and tell until the budget ends or the searcher has nothing left to ask; all that was observed."""
+    results: list[Evaluation] = []
+    while not oracle.exhausted:
+        query = searcher.ask()
+        if query is None:
+            break
+        result = oracle.query(query.cell, query.epoch)
+        if not result.observed:
+            break
+        searcher.tell(result)
+        results.append(result)
+    return results
+
+
+def learn(learner: Learner, setup: Setup, seed: int) -> list[Evaluation]:
+    """Let a learner drive the environment; all that its search observed."""
+    env = RecordQueries(gym.make(ENVIRONMENT, **asdict(setup)))
+    learner.train(env, seed)
+    return env.results
+
+
+def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[Evaluation]]:
+    """One search by one agent.
+
+    Args:
+        agent_name: an installed agent.
+        setup: what is searched.
+        seed: of the agent's randomness and of the oracle's draws of trials, which all agents with this seed share.
+
+    Returns:
+        The header of the run, and its queries in order.
+    """
+    oracle = _oracle(setup)
+    oracle.new_search(seed)
+    epochs = oracle.table.epochs(oracle.dataset, oracle.recipe, oracle.split)
+    task = Task(oracle.dataset, oracle.epoch, epochs, setup.budget, setup.max_queries)
+    agent = make_agent(agent_name, task, np.random.default_rng(seed))
+    results = search(agent, oracle) if isinstance(agent, Searcher) else learn(agent, setup, seed)
+    header = {
+        "agent": agent_name,
+        "seed": seed,
+        "env": {"id": ENVIRONMENT, "kwargs": asdict(setup)},
+        "recipe": oracle.recipe,
+        "epoch": oracle.epoch,
+        "fingerprint": oracle.table.fingerprint,
+        "timing_fingerprint": oracle.table.timing_fingerprint,
+        "tuned_on": list(tuned_on(agent)),
+        "row": list(ROW),
+        "versions": versions(),
+    }
+    return header, results
+
+
+@lru_cache(maxsize=8)
+def _oracle(setup: Setup) -> Oracle:
+    return setup.oracle()
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that a result can depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def run_chunk(chunk: Chunk) -> tuple[str, list[float]]:
+    """The runs of a chunk as the text of their result file, and the seconds that each took on this machine."""
+    lines, took = [], []
+    for seed in range(chunk.start, chunk.stop):
+        began = time.perf_counter()
+        header, results = run(chunk.agent, chunk.setup, seed)
+        took.append(time.perf_counter() - began)
+        lines.append(json.dumps(header))
+        lines += [json.dumps([r.index, r.epoch, r.trial, r.accuracy, r.seconds]) for r in results]
+    return "".join(line + "\n" for line in lines), took
+
+
+def bench(
+    agents: Sequence[str],
+    setups: Sequence[Setup],
+    runs: int,
+    out: str | os.PathLike[str],
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> list[Path]:
+    """Run agents x setups x seeds and write the results.
+
+    An agent and data set whose file is complete, from the same settings, is not run again, so that an interrupted
+    comparison goes on by the same call.
+
+    Args:
+        agents: names; those of `ALWAYS` join in any case.
+        setups: one for each data set.
+        runs: number of runs of each agent on each data set, with seeds `seed`, `seed` + 1, ….
+        out: folder for the results.
+        seed: the first seed.
+        jobs: number of worker processes.
+        progress: called with what is running, runs done and all runs.
+
+    Returns:
+        The result files.
+
+    Raises:
+        NB201Error: if an argument is bad, or the folder holds results of another table or other settings.
+    """
+    if runs < 1 or jobs < 1 or seed < 0:
+        raise NB201Error(f"runs and jobs must be at least 1 and seed at least 0, got {runs}, {jobs} and {seed}")
+    agents = list(dict.fromkeys([*agents, *ALWAYS]))
+    for setup in setups:
+        for agent in agents:
+            make_agent(agent, Task(setup.dataset, 1, (1,)), np.random.default_rng(0))
+        _oracle(setup)
+    out = Path(out)
+    files = {(agent, setup): out / setup.dataset / f"{agent}.jsonl" for setup in setups for agent in agents}
+    todo = [key for key, file in files.items() if not _is_complete(file, *key, seed, runs)]
+    _refuse_other_table(out, setups[0])
+    total = len(todo) * runs
+    done = 0
+    with _workers(jobs) as run_all:
+        for agent, setup in todo:
+            parts = []
+            for chunk, (text, took) in run_all(list(_chunks(agent, setup, seed, runs, jobs))):
+                parts.append(text)
+                done += chunk.stop - chunk.start
+                _append_wall_clock(out, chunk, took)
+                progress(f"{setup.dataset} {agent}", done, total)
+            _write(files[agent, setup], "".join(parts))
+    return list(files.values())
+
+
+def _chunks(agent: str, setup: Setup, seed: int, runs: int, jobs: int) -> Iterator[Chunk]:
+    size = max(1, runs // (jobs * _CHUNKS_PER_JOB))
+    for start in range(seed, seed + runs, size):
+        yield Chunk(agent, setup, start, min(start + size, seed + runs))
+
+
+class _workers:
+    """Context manager: a function from chunks to (chunk, its result) in their order, in this process or in several."""
+
+    def __init__(self, jobs: int):
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(jobs, mp_context=context) if jobs > 1 else None
+
+    def __enter__(self) -> Callable[[Sequence[Chunk]], Iterator[tuple[Chunk, tuple[str, list[float]]]]]:
+        apply = map if self._pool is None else partial(self._pool.map)
+        return lambda chunks: zip(chunks, apply(run_chunk, chunks), strict=True)
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = file.with_suffix(".partial")
+    partial_file.write_text(text)
+    os.replace(partial_file, file)
+
+
+def _append_wall_clock(out: Path, chunk: Chunk, took: Sequence[float]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / WALL_CLOCK).open("a") as file:
+        for seed, seconds in zip(range(chunk.start, chunk.stop), took, strict=True):
+            row = {"dataset": chunk.setup.dataset, "agent": chunk.agent, "seed": seed, "seconds": round(seconds, 6)}
+            file.write(json.dumps(row) + "\n")
+
+
+def _headers(file: Path) -> list[dict[str, Any]]:
+    with file.open() as lines:
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def _is_complete(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> bool:
+    """Whether a file holds just these runs; one that holds others is an error, so that nothing is overwritten."""
+    if not file.exists():
+        return False
+    headers = _headers(file)
+    same_rules = all(header["env"]["kwargs"] == asdict(setup) and header["agent"] == agent for header in headers)
+    if not same_rules or [header["seed"] for header in headers] != list(range(seed, seed + runs)):
+        raise NB201Error(f"{file} holds runs with other settings or seeds; name another folder with --out")
+    return True
+
+
+def _refuse_other_table(out: Path, setup: Setup) -> None:
+    table = open_table(setup.table)
+    for file in sorted(out.glob("*/*.jsonl")):
+        with file.open() as lines:
+            header = json.loads(lines.readline() or "{}")
+        if header.get("fingerprint") != table.fingerprint:
+            raise NB201Error(
+                f"{out} holds results of another table ({header.get('env', {}).get('kwargs', {}).get('table')!r} in "
+                f"{file.name}), not of {setup.table!r}; name another folder with --out"
+            )

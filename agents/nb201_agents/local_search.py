@@ -1,0 +1,68 @@
+"""First-improvement local search with restarts, the strong baseline of White, Nolen and Savani (UAI 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+
+from nb201_agents.searcher import Query, Task
+from nb201_env import NEIGHBORS, NUM_CELLS
+from nb201_env.oracle import Evaluation
+
+
+class LocalSearch:
+    """Climbs from the best of a few random cells to the first better neighbour until no neighbour is better.
+
+    The neighbours of a cell are the 24 that differ in one edge, tried in random order. No cell is asked for twice: what
+    is known of it is remembered.
+
+    Args:
+        task: what is searched.
+        rng: source of all randomness.
+        initial: number of random cells before the first climb; every later climb starts from one.
+    """
+
+    def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10):
+        self._rng = rng
+        self._initial = initial
+        self._known: dict[int, float] = {}
+        self._search = self._climb_and_restart()
+
+    def ask(self) -> Query | None:
+        """The next unknown cell on the way, None when all are known."""
+        cell = next(self._search, None)
+        return None if cell is None else Query(cell)
+
+    def tell(self, result: Evaluation) -> None:
+        """Remember the accuracy; the search goes on from it."""
+        self._known[result.index] = result.accuracy
+
+    def _climb_and_restart(self) -> Generator[int]:
+        """Yields each cell that must be told before the generator is resumed."""
+        starts = self._initial
+        while len(self._known) < NUM_CELLS:
+            current, best = -1, -np.inf
+            for _ in range(min(starts, NUM_CELLS - len(self._known))):
+                cell = self._random_unknown()
+                yield cell
+                if self._known[cell] > best:
+                    current, best = cell, self._known[cell]
+            starts = 1
+            while current >= 0:
+                current = yield from self._first_improvement(current)
+
+    def _first_improvement(self, current: int) -> Generator[int, None, int]:
+        """The first better neighbour in random order, -1 if there is none."""
+        for neighbor in self._rng.permutation(NEIGHBORS[current]).tolist():
+            if neighbor not in self._known:
+                yield neighbor
+            if self._known[neighbor] > self._known[current]:
+                return neighbor
+        return -1
+
+    def _random_unknown(self) -> int:
+        while True:
+            cell = int(self._rng.integers(NUM_CELLS))
+            if cell not in self._known:
+                return cell

@@ -1,0 +1,22 @@
+"""Cells from most to fewest parameters: the bar that any prior knowledge must clear."""
+
+import numpy as np
+
+from nb201_agents.searcher import Query, Task
+from nb201_env import NUM_CELLS, PARAMS
+from nb201_env.oracle import Evaluation
+
+
+class ParamsOrder:
+    """Asks for each cell once, by falling parameter count, ties in random order."""
+
+    def __init__(self, task: Task, rng: np.random.Generator):
+        self._order = iter(np.lexsort((rng.random(NUM_CELLS), -PARAMS)).tolist())
+
+    def ask(self) -> Query | None:
+        """The next cell in order, None after the last."""
+        cell = next(self._order, None)
+        return None if cell is None else Query(cell)
+
+    def tell(self, result: Evaluation) -> None:
+        """Nothing is learnt."""

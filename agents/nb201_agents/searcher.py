@@ -1,0 +1,92 @@
+"""What an agent is. There are two kinds, and a name in the entry-point group `nb201.searchers` stands for either.
+
+A *searcher* is asked for a cell and told what it observed:
+
+    searcher = RandomSearch(task, rng)
+    query = searcher.ask()
+    searcher.tell(oracle.query(query.cell, query.epoch))
+
+A *learner* is handed a Gymnasium environment and drives it itself, until the environment says that the budget is used up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import gymnasium as gym
+import numpy as np
+
+from nb201_env import NB201Error
+from nb201_env.oracle import Evaluation
+
+GROUP = "nb201.searchers"
+
+
+class Query(NamedTuple):
+    """A cell's index and the epoch at which to evaluate it, None for the task's."""
+
+    cell: int
+    epoch: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a searcher may know before it starts.
+
+    Attributes:
+        dataset: name of the data set.
+        epoch: at which cells are evaluated by default.
+        epochs: at which they can be evaluated.
+        budget: simulated GPU-seconds, None for no limit.
+        max_queries: number of queries, None for no limit.
+    """
+
+    dataset: str
+    epoch: int
+    epochs: tuple[int, ...]
+    budget: float | None = None
+    max_queries: int | None = None
+
+
+@runtime_checkable
+class Searcher(Protocol):
+    """An algorithm under ask/tell control. It is made as `Class(task, rng)` and draws from nothing but `rng`."""
+
+    def ask(self) -> Query | None:
+        """The next query, or None if there is nothing left to ask."""
+
+    def tell(self, result: Evaluation) -> None:
+        """Take in what the last query observed."""
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """An algorithm that drives an environment. It is made as `Class(task, rng)`."""
+
+    def train(self, env: gym.Env[Any, Any], seed: int) -> None:
+        """Search until an info says `budget_exhausted`; the first reset must be `env.reset(seed=seed)`."""
+
+
+def agent_names() -> tuple[str, ...]:
+    """Names of all installed agents."""
+    return tuple(sorted(point.name for point in entry_points(group=GROUP)))
+
+
+def make_agent(name: str, task: Task, rng: np.random.Generator) -> Searcher | Learner:
+    """Make the agent of a name.
+
+    Raises:
+        NB201Error: if there is none, or a package that it needs is not installed.
+    """
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in points:
+        raise NB201Error(f"unknown agent {name!r}; installed are {', '.join(sorted(points))}")
+    agent: Searcher | Learner = points[name].load()(task, rng)
+    return agent
+
+
+def tuned_on(agent: Searcher | Learner) -> tuple[str, ...]:
+    """Data sets on which the agent's settings were chosen, its attribute `tuned_on`; none if it has no such attribute."""
+    return tuple(getattr(agent, "tuned_on", ()))
