@@ -42,7 +42,7 @@ def _official_order() -> npt.NDArray[np.int64]:
     ranks = list(range(NUM_CELLS))
     random.Random(88).shuffle(ranks)
     order = np.array(ranks)
-    if zlib.crc32(order.astype("<i2").tobytes()) != 0x1b65bfcd:
+    if zlib.crc32(order.astype("<i2").tobytes()) != 0x1B65BFCD:
         raise RuntimeError("random.shuffle of this Python differs from CPython's: the official index order is lost")
     return order
 
@@ -131,7 +131,9 @@ def all_macs(
     widths = [channels, 2 * channels, 4 * channels]
     pixels = [image_size**2, image_size**2 // 4, image_size**2 // 16]
     stem = 27 * channels * pixels[0]
-    reductions = sum((9 * a * b + 9 * b * b + a * b) * p for (a, b), p in zip(pairwise(widths), pixels[1:], strict=True))
+    reductions = sum(
+        (9 * a * b + 9 * b * b + a * b) * p for (a, b), p in zip(pairwise(widths), pixels[1:], strict=True)
+    )
     head = (widths[-1] + 1) * num_classes
     conv_1x1 = cells_per_stage * sum(w * w * p for w, p in zip(widths, pixels, strict=True))
     return stem + reductions + head + conv_1x1 * (9 * _NUM_3X3 + _NUM_1X1)

@@ -51,7 +51,9 @@ class SimulatedClock:
         if max_queries is not None and max_queries < 1:
             raise NB201Error(f"max_queries must be at least 1, or None for no limit, got {max_queries!r}")
         if charge == "cached" and max_queries is None:
-            raise NB201Error("charge='cached' makes repeated queries free, so a search might never end: set max_queries")
+            raise NB201Error(
+                "charge='cached' makes repeated queries free, so a search might never end: set max_queries"
+            )
         self.budget = budget
         self.charge = charge
         self.overrun = overrun

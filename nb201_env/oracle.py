@@ -1,8 +1,8 @@
 """What a search may see of a table: the reward of a cell and what it costs. Never the test split.
 
-    oracle = Oracle(open_table("published"), "cifar100", seed=0, clock=SimulatedClock(budget=200_000))
-    oracle.query(6111)                      # one charged query
-    oracle.evaluate([6111, 9930, 13714])    # a batch; what does not fit the budget is not observed
+oracle = Oracle(open_table("published"), "cifar100", seed=0, clock=SimulatedClock(budget=200_000))
+oracle.query(6111)                      # one charged query
+oracle.evaluate([6111, 9930, 13714])    # a batch; what does not fit the budget is not observed
 """
 
 from __future__ import annotations
@@ -195,7 +195,11 @@ class Oracle:
         num_trials = np.count_nonzero(present, axis=1)
         if missing := np.count_nonzero(num_trials == 0):
             what = f"trial {self.trial}" if isinstance(self.trial, int) else "value"
-            fix = "choose another trial, or 'mean' or 'per-search'" if isinstance(self.trial, int) else "complete the table"
+            fix = (
+                "choose another trial, or 'mean' or 'per-search'"
+                if isinstance(self.trial, int)
+                else "complete the table"
+            )
             raise MissingDataError(
                 f"{missing} of {NUM_CELLS} cells have no {what} on {self.dataset} / {self.recipe} / {self.split} "
                 f"at epoch {self.epoch}: {fix}"
@@ -243,7 +247,9 @@ class Oracle:
         if epoch not in self._seconds:
             train = self.table.train_seconds(self.dataset, self.recipe, epoch)
             has_eval = self.table.has_eval_seconds(self.dataset, self.recipe, self.split)
-            one_pass = self.table.eval_seconds(self.dataset, self.recipe, self.split) if has_eval else np.zeros(NUM_CELLS)
+            one_pass = (
+                self.table.eval_seconds(self.dataset, self.recipe, self.split) if has_eval else np.zeros(NUM_CELLS)
+            )
             self._seconds[epoch] = train, one_pass
         return self._seconds[epoch]
 

@@ -62,7 +62,9 @@ GROUPS = (
             Field("format", "string", True, f"`{FORMAT}`."),
             Field("version", "integer", True, f"Version of this format, now {VERSION}."),
             Field("name", "string", True, "Short name of the table."),
-            Field("fingerprint", "string", True, "SHA-256 over all that training determines; see `nb201_env.fingerprint`."),
+            Field(
+                "fingerprint", "string", True, "SHA-256 over all that training determines; see `nb201_env.fingerprint`."
+            ),
             Field("timing_fingerprint", "string", True, "SHA-256 over seconds and latencies."),
             Field("provenance", "object", False, "Where the values come from: source, software, hardware, date."),
             Field("license", "string", False, "What is known about the licence of the values."),
@@ -79,7 +81,12 @@ GROUPS = (
         (
             Field("latency", "float64 (cell)", False, "Seconds to evaluate one batch of 256 images."),
             Field("params", "int64 (cell)", False, "Trainable parameters, where the network is not the published one."),
-            Field("macs", "int64 (cell)", False, "Multiply-accumulates an image, where the network is not the published one."),
+            Field(
+                "macs",
+                "int64 (cell)",
+                False,
+                "Multiply-accumulates an image, where the network is not the published one.",
+            ),
         ),
     ),
     Group(
@@ -91,9 +98,7 @@ GROUPS = (
     ),
     Group(
         "/{dataset}/{recipe}/{trained_on}",
-        (
-            Field("images", "integer", False, "Number of training images."),
-        ),
+        (Field("images", "integer", False, "Number of training images."),),
         (
             Field(
                 "epoch_seconds",
@@ -114,14 +119,31 @@ GROUPS = (
         "/{dataset}/{recipe}/{trained_on}/{split}",
         (
             Field("images", "integer", True, "Number of images evaluated; an accuracy is correct / images."),
-            Field("trial_seeds", "array of integers or null", True, "Training seed of each trial, null if not recorded."),
+            Field(
+                "trial_seeds", "array of integers or null", True, "Training seed of each trial, null if not recorded."
+            ),
         ),
         (
             Field("epoch", "int32 (epoch)", True, "The epochs, counted from 1, after which the nets were evaluated."),
-            Field("correct", "uint16 or uint32 (trial, epoch, cell)", False, "Images classified correctly; the dtype's maximum: missing."),
-            Field("accuracy", "float64 (epoch, cell)", False, "Fraction correct as a mean over trials (attribute `aggregate`: mean); NaN: missing. Stands instead of `correct`."),
+            Field(
+                "correct",
+                "uint16 or uint32 (trial, epoch, cell)",
+                False,
+                "Images classified correctly; the dtype's maximum: missing.",
+            ),
+            Field(
+                "accuracy",
+                "float64 (epoch, cell)",
+                False,
+                "Fraction correct as a mean over trials (attribute `aggregate`: mean); NaN: missing. Stands instead of `correct`.",
+            ),
             Field("loss", "float64 (trial, epoch, cell)", False, "Mean cross-entropy; NaN: missing."),
-            Field("eval_seconds", "float64 (time_trial, time_epoch, cell)", False, "GPU-seconds of one evaluation pass over the split; dimensions of length 1 as above."),
+            Field(
+                "eval_seconds",
+                "float64 (time_trial, time_epoch, cell)",
+                False,
+                "GPU-seconds of one evaluation pass over the split; dimensions of length 1 as above.",
+            ),
         ),
     ),
 )

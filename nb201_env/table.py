@@ -127,7 +127,9 @@ class Table:
         self._root = _open_group(path)
         self.attributes: dict[str, Any] = dict(self._root.attrs)
         if self.attributes.get("format") != FORMAT:
-            raise TableFormatError(f"{path} is a Zarr store but no {FORMAT}; `nb201 import` makes one from other formats")
+            raise TableFormatError(
+                f"{path} is a Zarr store but no {FORMAT}; `nb201 import` makes one from other formats"
+            )
         if self.attributes["version"] > VERSION:
             raise TableFormatError(
                 f"{path} has format version {self.attributes['version']}; this nb201_env reads up to {VERSION}: upgrade it"
@@ -254,7 +256,9 @@ class Table:
             raise MissingDataError(f"{self._at(path)} has no training seconds")
         known = tuple(self._root[f"{path}/train_seconds"].attrs["epochs"])
         if epoch not in known:
-            raise MissingDataError(f"{self._at(path)} has training seconds through epochs {_listed(known)}, not {epoch}")
+            raise MissingDataError(
+                f"{self._at(path)} has training seconds through epochs {_listed(known)}, not {epoch}"
+            )
         return _frozen(self._array(f"{path}/train_seconds")[:, known.index(epoch)].mean(axis=0))
 
     def has_eval_seconds(
@@ -287,7 +291,9 @@ class Table:
     def macs(self, dataset: str) -> npt.NDArray[np.int64]:
         """Multiply-accumulates an image, int64 of shape (15625,)."""
         path = f"{self._dataset(dataset)}/macs"
-        return self._array(path) if path in self._root else all_macs(self.num_classes(dataset), self.image_size(dataset))
+        return (
+            self._array(path) if path in self._root else all_macs(self.num_classes(dataset), self.image_size(dataset))
+        )
 
     def query(
         self,
@@ -408,7 +414,14 @@ class Table:
             raise TableFormatError(f"{self._at(path)} cannot be read: the file is damaged ({error})") from error
 
     def _read_column(
-        self, name: str, dataset: str, split: str, recipe: str | None, epoch: int | None, trial: Trial, trained_on: str | None
+        self,
+        name: str,
+        dataset: str,
+        split: str,
+        recipe: str | None,
+        epoch: int | None,
+        trial: Trial,
+        trained_on: str | None,
     ) -> npt.NDArray[Any]:
         where = self._split(dataset, recipe, split, trained_on)
         epoch = self._epoch(dataset, recipe, epoch)

@@ -24,9 +24,7 @@ class Reinforce:
         momentum: of the baseline.
     """
 
-    def __init__(
-        self, task: Task, rng: np.random.Generator, learning_rate: float = 0.01, momentum: float = 0.9
-    ):
+    def __init__(self, task: Task, rng: np.random.Generator, learning_rate: float = 0.01, momentum: float = 0.9):
         self._rng = rng
         self._learning_rate = learning_rate
         self._momentum = momentum

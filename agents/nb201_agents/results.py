@@ -215,7 +215,9 @@ def truth_of(run: Run) -> Truth:
     kwargs, header = run.header["env"]["kwargs"], run.header
     table = open_table(kwargs["table"])
     if table.fingerprint != header["fingerprint"]:
-        raise NB201Error(f"table {kwargs['table']!r} is not the one that the results come from: its fingerprint differs")
+        raise NB201Error(
+            f"table {kwargs['table']!r} is not the one that the results come from: its fingerprint differs"
+        )
     return _truth(table, kwargs["dataset"], kwargs["split"], header["recipe"], header["epoch"])
 
 

@@ -116,8 +116,19 @@ class BuildCellEnv(gym.Env[Observation, int]):
         self._reward_name = reward
         self._raises = on_exhausted == "raise"
         self._table = open_table(table)
-        self._column: dict[str, Any] = {"dataset": dataset, "recipe": recipe, "epoch": epoch, "split": split, "trial": trial}
-        self._clock: dict[str, Any] = {"budget": budget, "charge": charge, "overrun": overrun, "max_queries": max_queries}
+        self._column: dict[str, Any] = {
+            "dataset": dataset,
+            "recipe": recipe,
+            "epoch": epoch,
+            "split": split,
+            "trial": trial,
+        }
+        self._clock: dict[str, Any] = {
+            "budget": budget,
+            "charge": charge,
+            "overrun": overrun,
+            "max_queries": max_queries,
+        }
         self._open_oracle()
         self._started = False
         self._edge = len(EDGES)

