@@ -33,7 +33,8 @@ NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
 
 NUM_CELLS = len(OPS) ** len(EDGES)
 
-# The value of each edge's op in a cell's rank, its number when all cells are listed in product order (last edge fastest).
+# The value of each edge's op in a cell's rank, its number when all cells are listed in product order (last edge
+# fastest).
 _PLACES = 5 ** np.arange(5, -1, -1)
 
 
@@ -76,7 +77,7 @@ def index_of(ops: npt.ArrayLike) -> npt.NDArray[np.int64]:
         raise InvalidCellError(f"ops must be integers of shape (..., 6), got {codes.dtype} of shape {codes.shape}")
     if codes.size and (codes.min() < 0 or codes.max() >= len(OPS)):
         raise InvalidCellError(f"op codes must be 0 to 4, got {codes.min()} to {codes.max()}")
-    return _INDEX_OF_RANK[codes @ _PLACES]  # type: ignore[no-any-return]
+    return np.asarray(_INDEX_OF_RANK[codes @ _PLACES])
 
 
 def _neighbors() -> npt.NDArray[np.int16]:
@@ -241,10 +242,10 @@ class Cell:
         return self.arch
 
 
-def _six(ops: Sequence[Any] | npt.NDArray[Any]) -> Sequence[Any]:
+def _six(ops: Any) -> Sequence[Any]:
     if len(ops) != len(EDGES):
         raise InvalidCellError(f"a cell has {len(EDGES)} ops, one an edge, got {len(ops)}: {ops!r}")
-    return ops
+    return list(ops)
 
 
 def _op_code(op: object, edge: int) -> int:

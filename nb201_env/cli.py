@@ -37,7 +37,7 @@ def table_info(
 ) -> None:
     """Print what a table holds and where it comes from."""
     opened = open_table(table)
-    contents = {
+    contents: dict[str, Any] = {
         dataset: {
             recipe: {
                 split: {

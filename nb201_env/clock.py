@@ -23,8 +23,10 @@ class SimulatedClock:
             NAS-Bench-201 and NATS-Bench). `resume`: training only from the furthest epoch that was paid for this cell,
             and the pass. `cached`: as fresh, but the same cell at the same epoch is free when asked again.
         overrun: what becomes of the query that does not fit. `stop-before`: the search ends, and nothing is charged or
-            revealed (NAS-Bench-201's scripts). `stop-after`: it is the last one and may cross the budget (NATS-Bench's).
-        max_queries: the search ends after so many queries. `cached` needs it, because free queries never use up a budget.
+            revealed (NAS-Bench-201's scripts). `stop-after`: it is the last one and may cross the budget
+            (NATS-Bench's).
+        max_queries: the search ends after so many queries. `cached` needs it, because free queries never use up a
+            budget.
 
     Attributes:
         seconds_used: charged so far.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,8 @@ _ATTRIBUTES = ("num_classes", "image_size", "image_hashes", "epochs", "recipe", 
 def fingerprints(root: zarr.Group) -> tuple[str, str]:
     """The training and the timing fingerprint of an open table, each 64 hexadecimal digits."""
     training, timing = hashlib.sha256(), hashlib.sha256()
-    for path, node in sorted(root.members(max_depth=None)):
+    members: list[tuple[str, Any]] = sorted(root.members(max_depth=None))
+    for path, node in members:
         known = {key: node.attrs[key] for key in _ATTRIBUTES if key in node.attrs}
         digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
         if hasattr(node, "shape"):

@@ -10,11 +10,11 @@ Every rule maps a cell to a string; cells are one class when their strings are e
   gradients equal in real arithmetic, in training and in evaluation. A node is a sum of terms, each the input or the
   output of one convolution, pooled k times. Zeros vanish from sums and skips dissolve in them. Average pooling is
   linear, so it moves onto the terms, and it keeps constants, since it does not count the padding. A convolution of zero
-  is no zero: its batch norm adds a trainable bias, whatever the kernel, and only that bias is live. A convolution that is
-  read twice stays one convolution, and parameters that the output does not depend on do not count.
+  is no zero: its batch norm adds a trainable bias, whatever the kernel, and only that bias is live. A convolution that
+  is read twice stays one convolution, and parameters that the output does not depend on do not count.
 
-`nats` both merges and splits wrongly: it takes convolutions of zero for zeros and two readings of one convolution for two
-convolutions, but does not drop zeros from sums.
+`nats` both merges and splits wrongly: it takes convolutions of zero for zeros and two readings of one convolution for
+two convolutions, but does not drop zeros from sums.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Evaluation(NamedTuple):
         repeat: whether the search had observed the cell before, at any epoch.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     epoch: int
     accuracy: float
     seconds: float
@@ -68,9 +68,9 @@ class Oracle:
         recipe: a training schedule; None means the only one.
         epoch: at which cells are evaluated unless a query says otherwise; None means the last.
         split: that rewards come from, valid or train. Searching on test images is refused.
-        trial: which repeat training a query sees. `per-search`: one draw for each cell and search, a hash of the seed and
-            the cell, so that all agents with one seed see the same and asking again tells nothing new. `per-query`: a new
-            draw every time, as nats_bench. `mean`: the mean, free of noise. A number: that trial.
+        trial: which repeat training a query sees. `per-search`: one draw for each cell and search, a hash of the seed
+            and the cell, so that all agents with one seed see the same and asking again tells nothing new.
+            `per-query`: a new draw every time, as nats_bench. `mean`: the mean, free of noise. A number: that trial.
         seed: of the draws.
         clock: counts seconds and ends the search; by default an unlimited one.
 
@@ -96,7 +96,8 @@ class Oracle:
     ):
         if split not in REWARD_SPLITS:
             raise NB201Error(
-                f"rewards come from the splits {' or '.join(REWARD_SPLITS)}, not {split!r}: a search must not see test images"
+                f"rewards come from the splits {' or '.join(REWARD_SPLITS)}, not {split!r}: a search must not see "
+                "test images"
             )
         if isinstance(trial, bool) or not (trial in TRIALS or isinstance(trial, int)):
             raise NB201Error(f"trial must be one of {', '.join(TRIALS)} or a number, got {trial!r}")

@@ -3,7 +3,7 @@
 import gymnasium as gym
 
 ENVIRONMENTS = {"NB201/BuildCell-v0": "nb201_env.envs.build:BuildCellEnv"}
-"""Ids and entry points; entry points are strings, so that specs survive JSON and nothing is imported before it is made."""
+"""Ids and entry points, as strings, so that specs survive JSON and nothing is imported before it is made."""
 
 
 def register_environments() -> None:

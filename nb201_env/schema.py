@@ -1,7 +1,7 @@
 """The table format, version 1, written down once: groups, arrays, attributes, units.
 
-A table is a Zarr (v3) hierarchy, in a folder or in an uncompressed zip. Rows are cells in official index order. What was
-not measured is absent or holds the fill value; a reader never fills it in.
+A table is a Zarr (v3) hierarchy, in a folder or in an uncompressed zip. Rows are cells in official index order. What
+was not measured is absent or holds the fill value; a reader never fills it in.
 
     /                                       the table
     /{dataset}                              images and what does not depend on training
@@ -135,7 +135,8 @@ GROUPS = (
                 "accuracy",
                 "float64 (epoch, cell)",
                 False,
-                "Fraction correct as a mean over trials (attribute `aggregate`: mean); NaN: missing. Stands instead of `correct`.",
+                "Fraction correct as a mean over trials (attribute `aggregate`: mean); NaN: missing. "
+                "Stands instead of `correct`.",
             ),
             Field("loss", "float64 (trial, epoch, cell)", False, "Mean cross-entropy; NaN: missing."),
             Field(

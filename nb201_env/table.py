@@ -70,7 +70,7 @@ class Record(NamedTuple):
         macs: multiply-accumulates an image.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
     accuracy: float
     train_seconds: float
     eval_seconds: float
@@ -124,7 +124,7 @@ class Table:
 
     def __init__(self, path: Path):
         self.path = path
-        self._root = _open_group(path)
+        self._root: Any = _open_group(path)
         self.attributes: dict[str, Any] = dict(self._root.attrs)
         if self.attributes.get("format") != FORMAT:
             raise TableFormatError(
@@ -132,7 +132,8 @@ class Table:
             )
         if self.attributes["version"] > VERSION:
             raise TableFormatError(
-                f"{path} has format version {self.attributes['version']}; this nb201_env reads up to {VERSION}: upgrade it"
+                f"{path} has format version {self.attributes['version']}; this nb201_env reads up to "
+                f"{VERSION}: upgrade it"
             )
         self._array = lru_cache(_CACHED_COLUMNS)(self._read_array)
         self._column = lru_cache(_CACHED_COLUMNS)(self._read_column)
@@ -226,7 +227,7 @@ class Table:
         Raises:
             MissingDataError: if the table does not have them.
         """
-        return self._column("accuracy", dataset, split, recipe, epoch, trial, trained_on)  # type: ignore[return-value]
+        return self._column("accuracy", dataset, split, recipe, epoch, trial, trained_on)
 
     def loss(
         self,
@@ -238,7 +239,7 @@ class Table:
         trained_on: str | None = None,
     ) -> Floats64:
         """Mean cross-entropies of all cells, read-only float64 shaped as in `accuracy`."""
-        return self._column("loss", dataset, split, recipe, epoch, trial, trained_on)  # type: ignore[return-value]
+        return self._column("loss", dataset, split, recipe, epoch, trial, trained_on)
 
     def train_seconds(
         self, dataset: str, recipe: str | None = None, epoch: int | None = None, trained_on: str | None = None
@@ -444,7 +445,7 @@ class Table:
         return _frozen(values.astype(np.float32 if name == "accuracy" else np.float64))
 
     def _per_trial(self, name: str, where: Split, position: int) -> Floats64:
-        """Values at one epoch, float64 of shape (trials, 15625), NaN where missing; one row of means is a trial here."""
+        """Values at one epoch, float64 of shape (trials, 15625), NaN where missing; means are one trial."""
         group = self._root[where.path]
         if name == "accuracy" and "correct" in group:
             counts = self._read(f"{where.path}/correct", (slice(None), position))

@@ -27,6 +27,7 @@ app = typer.Typer()
 DEMO_AGENTS = ("random", "params", "rea", "rea-50", "local-search", "reinforce", "ppo")
 DEMO_QUERIES = 100
 DEMO_RUNS = 24
+_DEMO_JOBS = min(2, os.cpu_count() or 1)
 
 Jobs = Annotated[int, typer.Option(help="Worker processes.")]
 
@@ -35,9 +36,9 @@ Jobs = Annotated[int, typer.Option(help="Worker processes.")]
 def demo(
     out: Annotated[str, typer.Option(help="Folder for the results and the page.")] = "demo",
     runs: Annotated[int, typer.Option(help="Runs of each agent on each data set.")] = DEMO_RUNS,
-    jobs: Jobs = min(2, os.cpu_count() or 1),
+    jobs: Jobs = _DEMO_JOBS,
 ) -> None:
-    """Let seven agents compete on the real NAS-Bench-201 values, 100 queries a search; about two minutes on two cores."""
+    """Let seven agents compete on the real NAS-Bench-201 values, 100 queries a search; two minutes on two cores."""
     setups = [Setup(dataset=name, max_queries=DEMO_QUERIES) for name in open_table("published").datasets]
     with _progress() as progress:
         run_bench(DEMO_AGENTS, setups, runs, out, jobs=jobs, progress=progress)

@@ -26,8 +26,8 @@ class RegularizedEvolution:
         rng: source of all randomness.
         population: number of living cells, the first of them drawn at random.
         sample: how many compete to be the parent, drawn with replacement.
-        mutation: `edge` changes one of the six edges, each as likely; `node-first` draws a node and then one of the edges
-            into it, as the script of NAS-Bench-201 does, so that edge (0→1) changes in a third of all mutations.
+        mutation: `edge` changes one of the six edges, each as likely; `node-first` draws a node and then one of the
+            edges into it, as the script of NAS-Bench-201 does, so that edge (0→1) changes in a third of all mutations.
         repeats: whether a cell may be asked for again; if not, a child that was is replaced by a random new cell.
     """
 

@@ -54,7 +54,8 @@ class LocalSearch:
 
     def _first_improvement(self, current: int) -> Generator[int, None, int]:
         """The first better neighbour in random order, -1 if there is none."""
-        for neighbor in self._rng.permutation(NEIGHBORS[current]).tolist():
+        neighbors: list[int] = self._rng.permutation(NEIGHBORS[current]).tolist()
+        for neighbor in neighbors:
             if neighbor not in self._known:
                 yield neighbor
             if self._known[neighbor] > self._known[current]:

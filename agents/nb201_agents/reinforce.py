@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from nb201_agents.searcher import Query, Task
 from nb201_env import EDGES, OPS, index_of
 from nb201_env.oracle import Evaluation
+
+Floats = npt.NDArray[np.float64]
 
 # Adam as in Kingma and Ba (2015), its default settings.
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
@@ -15,7 +18,8 @@ _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 class Reinforce:
     """Samples each edge's op from its own softmax and raises the probability of what was rewarded.
 
-    The reward is the accuracy in percent less a bias-corrected exponential mean of the rewards so far, this one included.
+    The reward is the accuracy in percent less a bias-corrected exponential mean of the rewards so far, this one
+    included.
 
     Args:
         task: what is searched.
@@ -50,13 +54,11 @@ class Reinforce:
         gradient[np.arange(len(EDGES)), self._ops] -= 1.0
         self._adam(gradient * (reward - baseline))
 
-    def _probabilities(self) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-        weights: np.ndarray[tuple[int, int], np.dtype[np.float64]] = np.exp(
-            self._logits - self._logits.max(axis=1, keepdims=True)
-        )
-        return weights / weights.sum(axis=1, keepdims=True)
+    def _probabilities(self) -> Floats:
+        weights = np.exp(self._logits - self._logits.max(axis=1, keepdims=True))
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
-    def _adam(self, gradient: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> None:
+    def _adam(self, gradient: Floats) -> None:
         self._first_moment = _BETA1 * self._first_moment + (1 - _BETA1) * gradient
         self._second_moment = _BETA2 * self._second_moment + (1 - _BETA2) * gradient**2
         first = self._first_moment / (1 - _BETA1**self._step)

@@ -230,9 +230,9 @@ th:first-child, td:first-child {{ text-align: left; }} th {{ white-space: normal
 </style></head><body>
 <h1>Search algorithms compared</h1>
 <p>Regret is the best mean accuracy of any cell less the mean accuracy of the incumbent, the cell with the best observed
-accuracy so far, in points of percent. Curves are means over runs with 95 % intervals, step functions that carry the last
-value forward; the dotted line is the target. Medians count runs that never reached the target as longer than all others.
-An observed value flatters the cell that was chosen for it.</p>
+accuracy so far, in points of percent. Curves are means over runs with 95 % intervals, step functions that carry the
+last value forward; the dotted line is the target. Medians count runs that never reached the target as longer than all
+others. An observed value flatters the cell that was chosen for it.</p>
 {body}
 </body></html>
 """

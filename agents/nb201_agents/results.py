@@ -45,7 +45,7 @@ class Run:
 
     @cached_property
     def incumbent(self) -> Ints:
-        """Position of the query whose cell is the incumbent after each query: the best observed, the first of equals."""
+        """Position of the query that observed the incumbent, after each query: the best, the first of equals."""
         best = np.maximum.accumulate(self.reward)
         is_new = np.concatenate(([True], self.reward[1:] > best[:-1])) if self.reward.size else np.zeros(0, bool)
         return np.maximum.accumulate(np.where(is_new, np.arange(self.reward.size), 0))
@@ -128,7 +128,7 @@ class Truth:
 
     @cached_property
     def by_trial(self) -> Floats:
-        """Accuracy of each trial in percent, (15625, trials), NaN where missing; the mean alone if there are no trials."""
+        """Accuracy of each trial in percent, (15625, trials), NaN where missing; of the mean if there are no trials."""
         has_trials = self.table.trials(self.dataset, self.recipe, self.split)
         return self._accuracy("all") if has_trials else self.mean[:, None]
 
@@ -147,7 +147,7 @@ class Truth:
 
     def regret(self, run: Run) -> Floats:
         """Points by which the incumbent's mean accuracy is below the best mean, after each query."""
-        return self.mean[self.best] - self.mean[run.cell[run.incumbent]]
+        return np.asarray(self.mean[self.best] - self.mean[run.cell[run.incumbent]])
 
     def first(self, run: Run, reached: npt.NDArray[np.bool_]) -> tuple[float, float]:
         """Distinct queries and simulated seconds at the first query where `reached` holds; inf if it never does."""
@@ -195,8 +195,8 @@ class Final:
     """The value of the cell that a search chose, in percent.
 
     Attributes:
-        honest: mean test accuracy at the last epoch; on a table without test split, the mean of the trials that the search did not see, which
-            for trial="mean" is the mean itself. NaN if the cell has no other trial.
+        honest: mean test accuracy at the last epoch; on a table without test split, the mean of the trials that the
+            search did not see, which for trial="mean" is the mean itself. NaN if the cell has no other trial.
         observed: what the search saw, flattered by having been chosen for it.
         mean: over all trials.
     """

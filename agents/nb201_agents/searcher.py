@@ -6,7 +6,8 @@ A *searcher* is asked for a cell and told what it observed:
     query = searcher.ask()
     searcher.tell(oracle.query(query.cell, query.epoch))
 
-A *learner* is handed a Gymnasium environment and drives it itself, until the environment says that the budget is used up.
+A *learner* is handed a Gymnasium environment and drives it itself, until the environment says that the budget is used
+up.
 """
 
 from __future__ import annotations
@@ -88,5 +89,5 @@ def make_agent(name: str, task: Task, rng: np.random.Generator) -> Searcher | Le
 
 
 def tuned_on(agent: Searcher | Learner) -> tuple[str, ...]:
-    """Data sets on which the agent's settings were chosen, its attribute `tuned_on`; none if it has no such attribute."""
+    """Data sets on which the agent's settings were chosen: its attribute `tuned_on`, or none."""
     return tuple(getattr(agent, "tuned_on", ()))

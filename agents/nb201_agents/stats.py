@@ -1,7 +1,7 @@
 """Statistics of independent runs: robust means, intervals, step functions and medians of censored times.
 
-The interquartile mean with a bootstrap interval is the convention of Agarwal et al., "Deep Reinforcement Learning at the
-Edge of the Statistical Precipice", NeurIPS 2021.
+The interquartile mean with a bootstrap interval is the convention of Agarwal et al., "Deep Reinforcement Learning at
+the Edge of the Statistical Precipice", NeurIPS 2021.
 """
 
 from __future__ import annotations

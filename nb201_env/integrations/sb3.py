@@ -3,7 +3,7 @@
 from stable_baselines3.common.callbacks import BaseCallback
 
 
-class StopOnBudget(BaseCallback):  # type: ignore[misc]
+class StopOnBudget(BaseCallback):
     """Ends `learn()` as soon as any environment says that its search has ended.
 
     Stable-Baselines3 would otherwise go on until `total_timesteps` on episodes that are truncated at their first step.
