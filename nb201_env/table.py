@@ -381,7 +381,8 @@ class Table:
     def _find_split(self, dataset: str, recipe: str | None, split: str, trained_on: str | None) -> Split:
         if split not in SPLITS:
             raise NB201Error(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-        self._choose("split", split, self.splits(dataset, recipe, trained_on), self._recipe(dataset, recipe))
+        if trained_on is None:  # first the wider complaint: of all training sets none has the split
+            self._choose("split", split, self.splits(dataset, recipe), self._recipe(dataset, recipe))
         training = self._training(dataset, recipe, split, trained_on)
         path = f"{training}/{self._choose('split', split, self._groups(training), training)}"
         group = self._root[path]

@@ -205,9 +205,9 @@ def _section(dataset: str, rows: list[Summary], figures: list[str], by_agent: di
     facts = (
         f"Table {kwargs['table']} ({header['fingerprint'][:12]}), recipe {header['recipe']}, epoch {header['epoch']}, "
         f"{kwargs['split']} accuracy, trial {kwargs['trial']}; {' and '.join(limits)}, {kwargs['charge']} charging. "
-        f"Best mean accuracy {truth.mean[truth.best]:.2f} % (cell {truth.best}). Target: within {truth.trial_deviation:.3f} "
-        f"points of it, one standard deviation between trials. Final: {final} of the chosen cell. "
-        + (f"Settings: {tuning}." if tuning else "")
+        f"Best mean accuracy {truth.mean[truth.best]:.2f} % (cell {truth.best}). Target: within "
+        f"{truth.trial_deviation:.3f} points of it, one standard deviation between trials. "
+        f"Final: {final} of the chosen cell. " + (f"Settings: {tuning}." if tuning else "")
     )
     head = "".join(f"<th>{html.escape(name)}</th>" for name, _ in COLUMNS)
     body = "".join(

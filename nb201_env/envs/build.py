@@ -175,7 +175,8 @@ class BuildCellEnv(gym.Env[Observation, int]):
             self._started = True
         elif self._raises and self.oracle.exhausted:
             raise BudgetExhaustedError(
-                f"the search has ended after {self.oracle.n_queries} queries and {self.oracle.clock.seconds_used:.1f} s; "
+                f"the search has ended after {self.oracle.n_queries} queries and "
+                f"{self.oracle.clock.seconds_used:.1f} s; "
                 "reset(options={'new_search': True}) begins another"
             )
 

