@@ -13,10 +13,15 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import nb201_env
+import nb201_env.envs
 from nb201_env import BudgetExhaustedError, Cell, NB201Error, open_table
 
 ID = "NB201/BuildCell-v0"
+
+INFO_KEYS = {
+    *("index", "arch", "accuracy", "observed", "trial", "dataset", "recipe", "epoch", "query_seconds", "seconds_used"),
+    *("seconds_left", "incumbent_index", "incumbent_accuracy", "n_queries", "n_distinct", "repeat", "budget_exhausted"),
+}
 
 VARIANTS = [
     {},
@@ -153,9 +158,7 @@ def test_infos_are_plain_finite_values():
     env = gym.make(ID)
     env.reset(seed=0)
     info = build(env, [0] * 6)[4]
-    assert set(info) == set(
-        ["index", "arch", "accuracy", "observed", "trial", "dataset", "recipe", "epoch", "query_seconds", "seconds_used", "seconds_left", "incumbent_index", "incumbent_accuracy", "n_queries", "n_distinct", "repeat", "budget_exhausted"]
-    )
+    assert set(info) == INFO_KEYS
     assert {type(value) for value in info.values()} <= {int, float, str, bool}
     assert not any(value != value for value in info.values())
     assert info["seconds_left"] == math.inf
@@ -230,7 +233,7 @@ def test_bad_arguments(kwargs, message):
 
 def test_unknown_render_mode():
     with pytest.raises(NB201Error, match="render_mode must be one of None, ansi, got 'human'"):
-        gym.make(ID, render_mode="human").unwrapped
+        nb201_env.envs.BuildCellEnv(render_mode="human")
 
 
 def test_render_ansi():
