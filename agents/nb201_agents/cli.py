@@ -113,7 +113,7 @@ def _print_table(rows: list[Summary]) -> None:
     for dataset in dict.fromkeys(row.dataset for row in rows):
         text = TextTable(title=dataset, title_justify="left", box=SIMPLE)
         for position, (name, _) in enumerate(SHORT_COLUMNS):
-            text.add_column(name, justify="left" if position == 0 else "right", no_wrap=True)
+            text.add_column(name.replace(" ", "\n", 1), justify="left" if position == 0 else "right", no_wrap=True)
         for row in (row for row in rows if row.dataset == dataset):
             text.add_row(*(write(row) for _, write in SHORT_COLUMNS))
         console.print(text)
@@ -123,6 +123,7 @@ def _print_table(rows: list[Summary]) -> None:
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on stderr, as a function of what is running, runs done and all runs."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

@@ -1,7 +1,7 @@
 """Sample efficiency on the published table, against values computed independently (500 runs) and in the literature.
 
-Each mean is compared within four standard errors of the difference, each median within the 99.9 % interval that the order
-statistics of the runs here give.
+Each mean is compared within four standard errors of the difference, each median within the 99.9 % interval that the
+order statistics of the runs here give.
 """
 
 import numpy as np

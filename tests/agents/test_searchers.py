@@ -24,7 +24,7 @@ def searched(published, name, queries, seed=0, **oracle):
 
 def test_installed_agents():
     assert set(agent_names()) >= {*SEARCHERS, "ppo"}
-    with pytest.raises(NB201Error, match="unknown agent 'bananas'; installed are .*local-search"):
+    with pytest.raises(NB201Error, match="unknown agent 'bananas'; installed are local-search"):
         make_agent("bananas", TASK, np.random.default_rng(0))
 
 
@@ -111,7 +111,7 @@ def test_reinforce_is_torch_adam():
         (-log_prob * advantage).backward()
         optimizer.step()
         searcher.tell(told(index, accuracy))
-        assert np.allclose(searcher._logits, logits.detach().numpy(), atol=1e-10)
+        assert np.allclose(searcher._logits, logits.detach().numpy(), atol=1e-6)
 
 
 def test_reinforce_samples_its_policy():

