@@ -70,7 +70,7 @@ def bench(
     """Compare agents over many seeds under a budget of simulated GPU-seconds or queries."""
     names = open_table(table).datasets if dataset == "all" else tuple(dataset.split(","))
     rules: dict[str, Any] = {
-        "table": table if table == "published" else os.path.abspath(table),
+        "table": os.path.abspath(table) if os.path.exists(table) else table,
         "recipe": recipe,
         "epoch": epoch,
         "trial": int(trial) if trial.isdecimal() else trial,

@@ -162,7 +162,7 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
 
 
 def _time(value: float) -> str:
-    return f"{value:,.0f}" if math.isfinite(value) else "not reached"
+    return f"{value:,.0f}" if math.isfinite(value) else "never"
 
 
 def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> list[Summary]:
@@ -177,14 +177,15 @@ def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) ->
         import matplotlib
     except ImportError:
         raise NB201Error("a report needs matplotlib: pip install 'nb201-env[report]'") from None
-    matplotlib.rcParams["svg.hashsalt"] = "nb201"  # the same page from the same results
+    style = {"svg.hashsalt": "nb201", "svg.fonttype": "none"}  # the same page from the same results, text as text
     sections = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         by_agent = {agent: runs for (name, agent), runs in results.items() if name == dataset}
-        figures = [
-            _figure(dataset, by_agent, _seconds, "simulated GPU-seconds"),
-            _figure(dataset, by_agent, _queries, "queries"),
-        ]
+        with matplotlib.rc_context(style):
+            figures = [
+                _figure(dataset, by_agent, _seconds, "simulated GPU-seconds"),
+                _figure(dataset, by_agent, _queries, "queries"),
+            ]
         sections.append(_section(dataset, [row for row in rows if row.dataset == dataset], figures, by_agent))
     Path(out).write_text(_PAGE.format(body="\n".join(sections)), encoding="utf-8")
     return rows
