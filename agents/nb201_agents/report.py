@@ -177,7 +177,7 @@ def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) ->
         import matplotlib
     except ImportError:
         raise NB201Error("a report needs matplotlib: pip install 'nb201-env[report]'") from None
-    style = {"svg.hashsalt": "nb201", "svg.fonttype": "none"}  # the same page from the same results, text as text
+    style: Any = {"svg.hashsalt": "nb201", "svg.fonttype": "none"}  # the same page from the same results, text as text
     sections = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         by_agent = {agent: runs for (name, agent), runs in results.items() if name == dataset}
