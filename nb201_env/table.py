@@ -25,6 +25,7 @@ from nb201_env.errors import MissingDataError, NB201Error, TableFormatError
 from nb201_env.schema import FORMAT, MISSING_COUNT, SPLITS, TRAINED_ON, VERSION
 
 if TYPE_CHECKING:
+    import xarray
     import zarr
 
 Floats32 = npt.NDArray[np.float32]
@@ -119,13 +120,15 @@ class Table:
 
     Attributes:
         path: the folder or archive.
+        root: its zarr.Group, for what the methods do not cover.
+        array: from the path of an array within the table to its values as stored, read-only and remembered.
         attributes: the table's own attributes, see `nb201_env.schema`.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._root: Any = _open_group(path)
-        self.attributes: dict[str, Any] = dict(self._root.attrs)
+        self.root: Any = _open_group(path)
+        self.attributes: dict[str, Any] = dict(self.root.attrs)
         if self.attributes.get("format") != FORMAT:
             raise TableFormatError(
                 f"{path} is a Zarr store but no {FORMAT}; `nb201 import` makes one from other formats"
@@ -135,7 +138,7 @@ class Table:
                 f"{path} has format version {self.attributes['version']}; this nb201_env reads up to "
                 f"{VERSION}: upgrade it"
             )
-        self._array = lru_cache(_CACHED_COLUMNS)(self._read_array)
+        self.array = lru_cache(_CACHED_COLUMNS)(self._read_array)
         self._column = lru_cache(_CACHED_COLUMNS)(self._read_column)
         self._split = lru_cache(_CACHED_COLUMNS)(self._find_split)
 
@@ -194,11 +197,11 @@ class Table:
 
     def num_classes(self, dataset: str) -> int:
         """Number of classes of a data set."""
-        return int(self._root[self._dataset(dataset)].attrs["num_classes"])
+        return int(self.root[self._dataset(dataset)].attrs["num_classes"])
 
     def image_size(self, dataset: str) -> int:
         """Height and width of a data set's images in pixels."""
-        return int(self._root[self._dataset(dataset)].attrs["image_size"])
+        return int(self.root[self._dataset(dataset)].attrs["image_size"])
 
     def num_images(
         self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
@@ -208,7 +211,7 @@ class Table:
 
     def last_epoch(self, dataset: str, recipe: str | None = None) -> int:
         """Length of a recipe's schedule in epochs."""
-        return int(self._root[self._recipe(dataset, recipe)].attrs["epochs"])
+        return int(self.root[self._recipe(dataset, recipe)].attrs["epochs"])
 
     def accuracy(
         self,
@@ -241,6 +244,11 @@ class Table:
         """Mean cross-entropies of all cells, read-only float64 shaped as in `accuracy`."""
         return self._column("loss", dataset, split, recipe, epoch, trial, trained_on)
 
+    def has_train_seconds(self, dataset: str, recipe: str | None = None, trained_on: str | None = None) -> bool:
+        """Whether the table says how long training takes."""
+        path = self._training(dataset, recipe, "valid", trained_on)
+        return f"{path}/epoch_seconds" in self.root or f"{path}/train_seconds" in self.root
+
     def train_seconds(
         self, dataset: str, recipe: str | None = None, epoch: int | None = None, trained_on: str | None = None
     ) -> Floats64:
@@ -250,23 +258,23 @@ class Table:
         """
         path = self._training(dataset, recipe, "valid", trained_on)
         epoch = self._epoch(dataset, recipe, epoch)
-        if f"{path}/epoch_seconds" in self._root:
-            seconds = self._array(f"{path}/epoch_seconds").mean(axis=0)
+        if f"{path}/epoch_seconds" in self.root:
+            seconds = self.array(f"{path}/epoch_seconds").mean(axis=0)
             return _frozen(seconds[0] * epoch if len(seconds) == 1 else seconds[:epoch].sum(axis=0))
-        if f"{path}/train_seconds" not in self._root:
+        if f"{path}/train_seconds" not in self.root:
             raise MissingDataError(f"{self._at(path)} has no training seconds")
-        known = tuple(self._root[f"{path}/train_seconds"].attrs["epochs"])
+        known = tuple(self.root[f"{path}/train_seconds"].attrs["epochs"])
         if epoch not in known:
             raise MissingDataError(
                 f"{self._at(path)} has training seconds through epochs {_listed(known)}, not {epoch}"
             )
-        return _frozen(self._array(f"{path}/train_seconds")[:, known.index(epoch)].mean(axis=0))
+        return _frozen(self.array(f"{path}/train_seconds")[:, known.index(epoch)].mean(axis=0))
 
     def has_eval_seconds(
         self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> bool:
         """Whether the table says how long an evaluation pass takes; where not, `Oracle` charges 0 for it."""
-        return f"{self._split(dataset, recipe, split, trained_on).path}/eval_seconds" in self._root
+        return f"{self._split(dataset, recipe, split, trained_on).path}/eval_seconds" in self.root
 
     def eval_seconds(
         self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
@@ -275,25 +283,25 @@ class Table:
         path = self._split(dataset, recipe, split, trained_on).path
         if not self.has_eval_seconds(dataset, recipe, split, trained_on):
             raise MissingDataError(f"{self._at(path)} has no evaluation seconds")
-        return _frozen(self._array(f"{path}/eval_seconds").mean(axis=(0, 1)))
+        return _frozen(self.array(f"{path}/eval_seconds").mean(axis=(0, 1)))
 
     def latency(self, dataset: str) -> Floats64:
         """Seconds to evaluate one batch of 256 images, float64 of shape (15625,)."""
         path = f"{self._dataset(dataset)}/latency"
-        if path not in self._root:
+        if path not in self.root:
             raise MissingDataError(f"{self._at(dataset)} has no latencies")
-        return self._array(path)
+        return self.array(path)
 
     def params(self, dataset: str) -> npt.NDArray[np.int64]:
         """Trainable parameters, int64 of shape (15625,)."""
         path = f"{self._dataset(dataset)}/params"
-        return self._array(path) if path in self._root else all_params(self.num_classes(dataset))
+        return self.array(path) if path in self.root else all_params(self.num_classes(dataset))
 
     def macs(self, dataset: str) -> npt.NDArray[np.int64]:
         """Multiply-accumulates an image, int64 of shape (15625,)."""
         path = f"{self._dataset(dataset)}/macs"
         return (
-            self._array(path) if path in self._root else all_macs(self.num_classes(dataset), self.image_size(dataset))
+            self.array(path) if path in self.root else all_macs(self.num_classes(dataset), self.image_size(dataset))
         )
 
     def query(
@@ -341,10 +349,22 @@ class Table:
 
         return columns
 
+    def verify(self) -> list[str]:
+        """Read and check everything; what is wrong, each with its place, empty if nothing is."""
+        from nb201_env.verify import problems_of
+
+        return problems_of(self)
+
+    def to_xarray(self) -> xarray.DataTree:
+        """The table as an xarray.DataTree, read lazily. Needs xarray."""
+        from nb201_env.export import to_xarray
+
+        return to_xarray(self)
+
     # --- finding things, with errors that say what there is -------------------------------------------------------
 
     def _groups(self, path: str) -> tuple[str, ...]:
-        node = self._root[path] if path else self._root
+        node = self.root[path] if path else self.root
         return tuple(sorted(node.group_keys(), key=lambda name: (len(name), name)))
 
     def _at(self, path: str) -> str:
@@ -385,12 +405,12 @@ class Table:
             self._choose("split", split, self.splits(dataset, recipe), self._recipe(dataset, recipe))
         training = self._training(dataset, recipe, split, trained_on)
         path = f"{training}/{self._choose('split', split, self._groups(training), training)}"
-        group = self._root[path]
+        group = self.root[path]
         seeds = group.attrs["trial_seeds"]
         return Split(
             path,
             images=int(group.attrs["images"]),
-            epochs=tuple(self._array(f"{path}/epoch").tolist()),
+            epochs=tuple(self.array(f"{path}/epoch").tolist()),
             num_trials=group["correct"].shape[0] if "correct" in group else 0,
             trial_seeds=None if seeds is None else tuple(seeds),
         )
@@ -411,7 +431,7 @@ class Table:
 
     def _read(self, path: str, selection: Any) -> npt.NDArray[Any]:
         try:
-            return np.asarray(self._root[path][selection])
+            return np.asarray(self.root[path][selection])
         except Exception as error:  # a codec, a checksum or the store: all mean that the bytes are not what was written
             raise TableFormatError(f"{self._at(path)} cannot be read: the file is damaged ({error})") from error
 
@@ -447,7 +467,7 @@ class Table:
 
     def _per_trial(self, name: str, where: Split, position: int) -> Floats64:
         """Values at one epoch, float64 of shape (trials, 15625), NaN where missing; means are one trial."""
-        group = self._root[where.path]
+        group = self.root[where.path]
         if name == "accuracy" and "correct" in group:
             counts = self._read(f"{where.path}/correct", (slice(None), position))
             return np.where(counts == MISSING_COUNT[counts.dtype.name], np.nan, counts / where.images)

@@ -24,8 +24,10 @@ import numpy.typing as npt
 
 from nb201_env.cell import NUM_CELLS
 from nb201_env.errors import NB201Error
-from nb201_env.fingerprint import fingerprints
+from nb201_env.fingerprint import digest, fingerprints
 from nb201_env.schema import FORMAT, MISSING_COUNT, SPLITS, TRAINED_ON, VERSION
+
+EPOCHS_PER_CHUNK = 10
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever the same table is written
 
@@ -44,9 +46,10 @@ class TableWriter:
         provenance: where the values come from.
         license: what is known about their licence.
         citation: works to cite.
+        replace: whether a table at the path is replaced when the new one is complete.
 
     Raises:
-        NB201Error: if the path exists or ends otherwise.
+        NB201Error: if the path exists and is not to be replaced, or ends otherwise.
     """
 
     def __init__(
@@ -56,13 +59,14 @@ class TableWriter:
         provenance: Mapping[str, Any] | None = None,
         license: str | None = None,
         citation: Sequence[str] = (),
+        replace: bool = False,
     ):
         import zarr
 
         self.path = Path(path)
         if not self.path.name.endswith((".zarr", ".zarr.zip")):
             raise NB201Error(f"a table's name ends in .zarr (a folder) or .zarr.zip (an archive), got {self.path}")
-        if self.path.exists():
+        if self.path.exists() and not replace:
             raise NB201Error(f"{self.path} exists already; remove it or choose another name")
         self._partial = self.path.with_name(self.path.name + ".partial")
         shutil.rmtree(self._partial, ignore_errors=True)
@@ -197,9 +201,11 @@ class TableWriter:
         if values.ndim != len(dimensions):
             raise NB201Error(f"{path}: expected dimensions {dimensions}, got shape {values.shape}")
         fill: Any = {"f": float("nan"), "u": MISSING_COUNT.get(values.dtype.name), "i": 0}[values.dtype.kind]
-        # One chunk is one column, so that reading an epoch of all cells decodes nothing else; a shard keeps files few.
-        chunks = (1,) * (values.ndim - 1) + values.shape[-1:]
-        shards = (1, *values.shape[1:]) if values.ndim == 3 and values.shape[1] > 1 else None
+        # A chunk is a few epochs of all cells, so that a column is read fast; a shard is one trial, so that files are few.
+        epochs = values.shape[1] if values.ndim == 3 else 1
+        per_chunk = min(epochs, EPOCHS_PER_CHUNK)
+        chunks = (1, per_chunk, values.shape[-1])[-values.ndim :]
+        shards = (1, -(-epochs // per_chunk) * per_chunk, values.shape[-1]) if epochs > 1 else None
         array = self._root.create_array(
             path,
             shape=values.shape,
@@ -208,8 +214,8 @@ class TableWriter:
             shards=shards,
             fill_value=fill,
             dimension_names=dimensions,
-            compressors=[BloscCodec(cname="zstd", clevel=9, shuffle="shuffle"), Crc32cCodec()],
-            attributes=attributes,
+            compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"), Crc32cCodec()],
+            attributes={**attributes, "sha256": digest(values)},
         )
         array[...] = values
 
@@ -228,6 +234,7 @@ class TableWriter:
         if self.path.suffix == ".zip":
             _pack(self._partial, self.path)
         else:
+            shutil.rmtree(self.path, ignore_errors=True)
             os.replace(self._partial, self.path)
 
 

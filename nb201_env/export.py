@@ -1,0 +1,63 @@
+"""A table in other shapes: CSV for spreadsheets, xarray for analysis."""
+
+from __future__ import annotations
+
+import csv
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nb201_env.cell import NUM_CELLS, Cell
+from nb201_env.errors import NB201Error
+from nb201_env.table import Table
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def columns_of(table: Table) -> dict[str, npt.NDArray[Any]]:
+    """The last epoch of everything, named as `nb201_env.importers.columns` reads it: accuracies in percent, by trial."""
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for dataset in table.datasets:
+        for recipe in table.recipes(dataset):
+            name, epoch = f"{dataset}/{recipe}", table.last_epoch(dataset, recipe)
+            for split in ("train", "valid", "test"):
+                if split not in table.splits(dataset, recipe) or epoch not in table.epochs(dataset, recipe, split):
+                    continue
+                trials = table.trials(dataset, recipe, split)
+                for trial in trials or ("mean",):
+                    accuracy = table.accuracy(dataset, split, recipe, trial=trial)
+                    suffix = f"/{trial}" if len(trials) > 1 else ""
+                    columns[f"{name}/{split}_accuracy{suffix}"] = 100.0 * accuracy.astype(np.float64)
+                if split != "train" and table.has_eval_seconds(dataset, recipe, split):
+                    columns[f"{name}/{split}_seconds"] = table.eval_seconds(dataset, recipe, split)
+            if table.has_train_seconds(dataset, recipe):
+                columns[f"{name}/train_seconds_per_epoch"] = table.train_seconds(dataset, recipe) / epoch
+    return columns
+
+
+def write_csv(table: Table, path: str | os.PathLike[str]) -> None:
+    """Write one row a cell: index, arch, and `columns_of`; an empty field where a value is missing."""
+    columns = columns_of(table)
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "arch", *columns])
+        for index, row in zip(range(NUM_CELLS), rows, strict=True):
+            writer.writerow([index, Cell(index).arch, *("" if value != value else value for value in row)])
+
+
+def to_xarray(table: Table) -> xarray.DataTree:
+    """The whole table as an xarray.DataTree, values read when they are used.
+
+    Raises:
+        NB201Error: if xarray is not installed.
+    """
+    try:
+        import xarray
+    except ImportError:
+        raise NB201Error("to_xarray needs xarray: pip install 'nb201-env[xarray]'") from None
+    tree: xarray.DataTree = xarray.open_datatree(table.root.store, engine="zarr", consolidated=True)
+    return tree

@@ -1,0 +1,385 @@
+"""Official records of NAS-Bench-201 and NATS-Bench, compacted block by block and put together as a table.
+
+An official record is a dict from `12` and `200` (in the `.pth` files `less` and `full`) to all runs of one cell. Every
+accuracy in it is an exact count of images, so counts are stored. Every run is checked against what the cell is: its arch
+string must be the one of its index, and parameters and FLOPs are recomputed; stored ones that disagree are reported.
+
+Top-5 accuracies and weights are not kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nb201_env.cell import NUM_CELLS, Cell, all_macs, all_params
+from nb201_env.errors import TableFormatError
+from nb201_env.table import open_table
+from nb201_env.writer import TableWriter
+
+RECIPES = {"12": "12ep", "200": "200ep", "less": "12ep", "full": "200ep"}
+EPOCHS = {"12ep": 12, "200ep": 200}
+
+
+Arrays = dict[tuple[str, str, str, int], npt.NDArray[Any]]
+
+
+class Source(NamedTuple):
+    """What the official name of a training run stands for.
+
+    Attributes:
+        dataset: name of the data set in a table.
+        trained_on: half or full.
+        num_classes: number of classes.
+        image_size: height and width in pixels.
+        images: number of images of each split, by split.
+        splits: official name of each evaluated split to ours.
+    """
+
+    dataset: str
+    trained_on: str
+    num_classes: int
+    image_size: int
+    images: dict[str, int]
+    splits: dict[str, str]
+
+
+_HALVES = {"x-valid": "valid", "x-test": "test", "ori-test": "valtest"}
+
+SOURCES = {
+    "cifar10-valid": Source(
+        "cifar10",
+        "half",
+        10,
+        32,
+        {"train": 25_000, "valid": 25_000, "test": 10_000},
+        {"x-valid": "valid", "ori-test": "test"},
+    ),
+    "cifar10": Source("cifar10", "full", 10, 32, {"train": 50_000, "test": 10_000}, {"ori-test": "test"}),
+    "cifar100": Source(
+        "cifar100", "full", 100, 32, {"train": 50_000, "valid": 5_000, "test": 5_000, "valtest": 10_000}, _HALVES
+    ),
+    "ImageNet16-120": Source(
+        "ImageNet16-120", "full", 120, 16, {"train": 151_700, "valid": 3_000, "test": 3_000, "valtest": 6_000}, _HALVES
+    ),
+}
+"""Official name of a set of training images (and of how the nets trained on it are evaluated)."""
+
+LICENSE = "Values of NAS-Bench-201 and NATS-Bench; repositories under the MIT licence, no separate licence for the data stated."
+CITATION = (
+    "Dong and Yang. NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search. ICLR 2020.",
+    "Dong, Liu, Musial and Gabrys. NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and Size. "
+    "IEEE TPAMI 2021.",
+)
+
+# A stored accuracy is a float32 percentage at best, so a count comes back to within a few thousandths of an image.
+_COUNT_TOLERANCE = 0.02
+
+
+@dataclass
+class Block:
+    """What the records of some cells say, as arrays whose last axis is the cells.
+
+    Attributes:
+        cells: indices, ascending.
+        arrays: by (official name, recipe, column, seed): `{split}/correct` (float32, which holds such counts exactly)
+            and `{split}/loss` of shape (epochs, cells); `train_seconds` and `{split}/seconds` alike, or (1, cells) where
+            all epochs take the same; `latency` of shape (1, cells). NaN where missing.
+        complaints: stored values that disagree with what the cell is.
+    """
+
+    cells: list[int]
+    arrays: Arrays = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write as an `.npz` that appears under its name only when complete."""
+        unfinished = path.with_suffix(".unfinished")
+        arrays = {"|".join(map(str, key)): array for key, array in self.arrays.items()}
+        about = json.dumps({"cells": self.cells, "complaints": self.complaints})
+        with unfinished.open("wb") as file:
+            np.savez(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
+        os.replace(unfinished, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Block:
+        """Read what `save` wrote.
+
+        Raises:
+            TableFormatError: if the file is damaged.
+        """
+        about, arrays = _load(path, with_arrays=True)
+        return cls(about["cells"], arrays, about["complaints"])
+
+    @staticmethod
+    def cells_in(path: Path) -> set[int]:
+        """The cells of a saved block, without reading its arrays."""
+        return set(_load(path, with_arrays=False)[0]["cells"])
+
+    def joined(self, other: Block) -> Block:
+        """Both blocks as one; where they share a cell, this one counts."""
+        both = Block(sorted({*self.cells, *other.cells}), complaints=[*other.complaints, *self.complaints])
+        for block in (other, self):
+            positions = np.searchsorted(both.cells, block.cells)
+            for key, values in block.arrays.items():
+                put(both.arrays, key, values, positions, len(both.cells))
+        return both
+
+
+def _load(path: Path, with_arrays: bool) -> tuple[dict[str, Any], Arrays]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = [name for name in file.files if name != "about"] if with_arrays else []
+            return json.loads(str(file["about"])), {_key(name): file[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise TableFormatError(f"{path} is damaged ({error}); remove it and import again") from None
+
+
+def _key(name: str) -> tuple[str, str, str, int]:
+    official, recipe, column, seed = name.split("|")
+    return official, recipe, column, int(seed)
+
+
+def compact(records: Iterable[tuple[int, Mapping[str, Any]]], cells: Sequence[int]) -> Block:
+    """Take what a table holds out of official records.
+
+    Args:
+        records: (index, record) of each cell, in the order of `cells`.
+        cells: their indices, ascending.
+
+    Raises:
+        TableFormatError: if a record is not what its index says, or is not of the official layout.
+    """
+    block = Block(list(cells))
+    num_cells = len(block.cells)
+    for position, (index, record) in enumerate(records):
+        arch = Cell(index).arch
+        for hp, runs in record.items():
+            try:
+                recipe = RECIPES[str(hp)]
+                if (runs["arch_index"], runs["arch_str"]) != (index, arch):
+                    raise TableFormatError(
+                        f"the record of cell {index} says index {runs['arch_index']} and {runs['arch_str']!r}, not {arch!r}"
+                    )
+                for (official, seed), run in runs["all_results"].items():
+                    for column, values in _columns(run, SOURCES[official], EPOCHS[recipe]):
+                        key = official, recipe, column, int(seed)
+                        put(block.arrays, key, np.array(values, np.float64), position, num_cells)
+                    _check_costs(run, official, index, block.complaints)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                if isinstance(error, TableFormatError):
+                    raise
+                raise TableFormatError(f"the record of cell {index} is not of the official layout ({error!r})") from None
+    for (official, _, column, _), array in block.arrays.items():
+        split, _, kind = column.partition("/")
+        if kind == "correct":
+            to_counts(array, SOURCES[official].images[split], f"{official}, {split}")
+    block.arrays = {key: a.astype(np.float32) if key[2].endswith("/correct") else a for key, a in block.arrays.items()}
+    return block
+
+
+def put(arrays: Arrays, key: tuple[str, str, str, int], values: npt.NDArray[Any], cells: Any, num_cells: int) -> None:
+    """Set the columns `cells` of an array, which is made or, from one row for all epochs, widened as needed.
+
+    Args:
+        arrays: to change.
+        key: of the array.
+        values: (epochs or 1,) for one cell, or (epochs or 1, cells).
+        cells: position or positions.
+        num_cells: length of the array's last axis.
+    """
+    old = arrays.get(key)
+    rows = max(len(values), 0 if old is None else len(old))
+    if old is None:
+        arrays[key] = np.full((rows, num_cells), np.nan, values.dtype)
+    elif len(old) < rows:
+        arrays[key] = np.repeat(old, rows, axis=0)
+    arrays[key][:, cells] = values
+
+
+def _columns(run: Mapping[str, Any], source: Source, epochs: int) -> Iterable[tuple[str, Sequence[float | None]]]:
+    """Columns of one run, each with a value an epoch."""
+    if run["epochs"] != epochs:
+        raise ValueError(f"{run['epochs']} epochs in a schedule of {epochs}")
+    every = range(epochs)
+    yield "train/correct", [run["train_acc1es"].get(epoch) for epoch in every]
+    yield "train/loss", [run["train_losses"].get(epoch) for epoch in every]
+    if run["train_times"]:
+        yield "train_seconds", _once([run["train_times"].get(epoch) for epoch in every])
+    for name in run["eval_names"]:
+        split, keys = source.splits[name], _keys(name, epochs)
+        yield f"{split}/correct", list(map(run["eval_acc1es"].get, keys))
+        yield f"{split}/loss", list(map(run["eval_losses"].get, keys))
+        if run["eval_times"]:
+            yield f"{split}/seconds", _once(list(map(run["eval_times"].get, keys)))
+    if run["latency"]:
+        yield "latency", [sum(run["latency"]) / len(run["latency"])]
+
+
+def _once(values: list[float | None]) -> list[float | None]:
+    return values[:1] if len(set(values)) == 1 else values
+
+
+@cache
+def _keys(name: str, epochs: int) -> tuple[str, ...]:
+    return tuple(f"{name}@{epoch}" for epoch in range(epochs))
+
+
+@cache
+def _costs(official: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    source = SOURCES[official]
+    return all_params(source.num_classes), all_macs(source.num_classes, source.image_size)
+
+
+def _check_costs(run: Mapping[str, Any], official: str, index: int, complaints: list[str]) -> None:
+    params, macs = _costs(official)
+    for what, stored, right in (("params", run["params"], params[index]), ("FLOPs", run["flop"], macs[index])):
+        if abs(stored * 1e6 - right) > 0.5:
+            complaints.append(
+                f"cell {index}, {official}, seed {int(run['seed'])}: stored {what} {stored:.6f} M, in truth {right / 1e6:.6f} M"
+            )
+
+
+def assemble(
+    blocks: Iterable[Block], out: Path, name: str, provenance: Mapping[str, Any]
+) -> tuple[int, list[str]]:
+    """Write the table that blocks make together.
+
+    An incomplete table of the same name is replaced; anything else at `out` is refused.
+
+    Returns:
+        How many cells have any value, and all complaints.
+    """
+    whole = _Whole()
+    for block in blocks:
+        whole.add(block)
+    about = {**provenance, "cells": whole.num_cells, "note": "counts from accuracies; top-5 and weights not kept"}
+    replace = out.exists() and open_table(out).attributes.get("provenance", {}).get("cells", NUM_CELLS) < NUM_CELLS
+    with TableWriter(out, name, provenance=about, license=LICENSE, citation=CITATION, replace=replace) as writer:
+        whole.write(writer)
+    return whole.num_cells, whole.complaints
+
+
+class _Whole:
+    """The arrays of all blocks side by side, one (epochs, 15625) array for each key of a block."""
+
+    def __init__(self) -> None:
+        self.arrays: Arrays = {}
+        self.complaints: list[str] = []
+        self.num_cells = 0
+
+    def add(self, block: Block) -> None:
+        """Put a block's cells in their places."""
+        for key, values in block.arrays.items():
+            put(self.arrays, key, values, block.cells, NUM_CELLS)
+        self.complaints += block.complaints
+        self.num_cells += len(block.cells)
+
+    def write(self, writer: TableWriter) -> None:
+        """Write everything, data set by data set."""
+        trainings: dict[tuple[str, str], set[int]] = defaultdict(set)
+        for official, recipe, _, seed in self.arrays:
+            trainings[official, recipe].add(seed)
+        begun = set()
+        for official in SOURCES:
+            source = SOURCES[official]
+            recipes = [recipe for name, recipe in trainings if name == official]
+            if recipes and source.dataset not in begun:
+                begun.add(source.dataset)
+                latency = self._latency(source.dataset)
+                writer.add_dataset(
+                    source.dataset, num_classes=source.num_classes, image_size=source.image_size, latency=latency
+                )
+            for recipe in sorted(recipes, key=EPOCHS.__getitem__):
+                self._write_training(writer, official, recipe, sorted(trainings[official, recipe]))
+
+    def _latency(self, dataset: str) -> npt.NDArray[np.float64] | None:
+        """Mean over all runs on a data set that have one; they are equal in the published files from 2020-08 on."""
+        found = [
+            array[0]
+            for (official, _, column, _), array in self.arrays.items()
+            if column == "latency" and SOURCES[official].dataset == dataset
+        ]
+        return _mean(found) if found else None
+
+    def _write_training(self, writer: TableWriter, official: str, recipe: str, seeds: list[int]) -> None:
+        source = SOURCES[official]
+        where = source.dataset, recipe, source.trained_on
+        seconds = self._stack(official, recipe, "train_seconds", seeds)
+        writer.add_training(
+            *where,
+            epochs=EPOCHS[recipe],
+            images=source.images["train"],
+            epoch_seconds=None if seconds is None else _without_repetition(seconds),
+        )
+        for split, images in source.images.items():
+            correct = self._stack(official, recipe, f"{split}/correct", seeds)
+            if correct is None:
+                continue
+            loss = self._stack(official, recipe, f"{split}/loss", seeds)
+            present = ~np.isnan(correct).all(axis=(0, 2))
+            passes = self._stack(official, recipe, f"{split}/seconds", seeds)
+            writer.add_split(
+                *where,
+                split,
+                images=images,
+                epochs=(np.flatnonzero(present) + 1).tolist(),
+                trial_seeds=seeds,
+                correct=np.where(np.isnan(correct), -1, correct)[:, present].astype(np.int32),
+                loss=None if loss is None else loss[:, present],
+                eval_seconds=None if passes is None else _without_repetition(passes),
+            )
+
+    def _stack(self, official: str, recipe: str, column: str, seeds: list[int]) -> npt.NDArray[Any] | None:
+        """(trial, epoch, cell) of a column, None if no run has it."""
+        found = [self.arrays.get((official, recipe, column, seed)) for seed in seeds]
+        rows = max((len(array) for array in found if array is not None), default=0)
+        nothing = np.full((rows, NUM_CELLS), np.nan)
+        if not rows:
+            return None
+        return np.stack([nothing if array is None else np.broadcast_to(array, nothing.shape) for array in found])
+
+
+def to_counts(percent: npt.NDArray[np.float64], images: int, what: str) -> npt.NDArray[np.float64]:
+    """Accuracies in percent as counts of correct images, in place; NaN stays NaN.
+
+    Raises:
+        TableFormatError: if an accuracy is no whole number of images.
+    """
+    exact = percent * images / 100
+    np.rint(exact, out=percent)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(exact - percent) > _COUNT_TOLERANCE
+    if off.any():
+        value = 100 * float(exact[off][0]) / images
+        raise TableFormatError(f"{what}: an accuracy of {value!r} % is no whole number of {images} images")
+    return percent
+
+
+def _without_repetition(seconds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(trial, epoch, cell) with an axis cut to length 1 where all its present values are equal."""
+    for axis in (0, 1):
+        with np.errstate(invalid="ignore"):
+            highest, lowest = np.fmax.reduce(seconds, axis=axis), np.fmin.reduce(seconds, axis=axis)
+        if np.array_equal(highest, lowest, equal_nan=True):
+            seconds = np.expand_dims(highest, axis)
+    return seconds
+
+
+def _mean(arrays: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Mean over arrays that ignores NaN and does not round where all agree."""
+    stacked = np.stack(arrays)
+    highest, lowest = np.fmax.reduce(stacked), np.fmin.reduce(stacked)
+    counts = (~np.isnan(stacked)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.where(highest == lowest, highest, np.nansum(stacked, axis=0) / counts)
