@@ -300,9 +300,7 @@ class Table:
     def macs(self, dataset: str) -> npt.NDArray[np.int64]:
         """Multiply-accumulates an image, int64 of shape (15625,)."""
         path = f"{self._dataset(dataset)}/macs"
-        return (
-            self.array(path) if path in self.root else all_macs(self.num_classes(dataset), self.image_size(dataset))
-        )
+        return self.array(path) if path in self.root else all_macs(self.num_classes(dataset), self.image_size(dataset))
 
     def query(
         self,

@@ -48,7 +48,9 @@ def _required(group: Group, path: str, node: Any) -> list[str]:
 def _array_problems(path: str, array: Any, members: dict[str, Any]) -> list[str]:
     try:
         values = array[...]
-    except Exception:  # any error of a codec or of the store means damage; which chunk it is in, the next lines find out
+    except (
+        Exception
+    ):  # any error of a codec or of the store means damage; which chunk it is in, the next lines find out
         return [f"{path}: {place} cannot be read" for place in _unreadable(array)] or [f"{path}: cannot be read"]
     name = path.rpartition("/")[2]
     parent = members.get(path.rpartition("/")[0])

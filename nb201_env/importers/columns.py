@@ -119,7 +119,9 @@ def _read_npz(path: Path) -> Columns:
 
 def _in_order(path: Path, name: str, values: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     if len(values) != len(rows) or values.dtype.kind not in "fiu":
-        raise TableFormatError(f"{path}: column {name!r} is {values.dtype} of shape {values.shape}, not {len(rows)} numbers")
+        raise TableFormatError(
+            f"{path}: column {name!r} is {values.dtype} of shape {values.shape}, not {len(rows)} numbers"
+        )
     ordered = np.full((NUM_CELLS, *values.shape[1:]), np.nan)
     ordered[rows] = values
     return ordered
@@ -131,7 +133,9 @@ def _read_csv(path: Path) -> Columns:
         names = [name for name in reader.fieldnames or [] if name not in ("index", "arch")]
         key = next((name for name in ("index", "arch") if name in (reader.fieldnames or [])), None)
         if key is None or not names:
-            raise TableFormatError(f"{path}: expected a heading with 'index' or 'arch' and columns, got {reader.fieldnames}")
+            raise TableFormatError(
+                f"{path}: expected a heading with 'index' or 'arch' and columns, got {reader.fieldnames}"
+            )
         table = np.full((NUM_CELLS, len(names)), np.nan)
         for number, row in enumerate(reader, start=2):
             try:

@@ -83,7 +83,9 @@ def import_folder(
     _check_meta(folder)
     files = _files(folder)
     if not files:
-        raise TableFormatError(f"{folder} has no file like 000000{SUFFIX}: expected an unpacked NATS-tss-…-simple folder")
+        raise TableFormatError(
+            f"{folder} has no file like 000000{SUFFIX}: expected an unpacked NATS-tss-…-simple folder"
+        )
     parts = out.with_name(out.name + ".parts")
     parts.mkdir(parents=True, exist_ok=True)
     work = [(start, [i for i in range(start, start + BLOCK) if i in files]) for start in range(0, NUM_CELLS, BLOCK)]

@@ -179,7 +179,9 @@ def compact(records: Iterable[tuple[int, Mapping[str, Any]]], cells: Sequence[in
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 if isinstance(error, TableFormatError):
                     raise
-                raise TableFormatError(f"the record of cell {index} is not of the official layout ({error!r})") from None
+                raise TableFormatError(
+                    f"the record of cell {index} is not of the official layout ({error!r})"
+                ) from None
     for (official, _, column, _), array in block.arrays.items():
         split, _, kind = column.partition("/")
         if kind == "correct":
@@ -250,9 +252,7 @@ def _check_costs(run: Mapping[str, Any], official: str, index: int, complaints: 
             )
 
 
-def assemble(
-    blocks: Iterable[Block], out: Path, name: str, provenance: Mapping[str, Any]
-) -> tuple[int, list[str]]:
+def assemble(blocks: Iterable[Block], out: Path, name: str, provenance: Mapping[str, Any]) -> tuple[int, list[str]]:
     """Write the table that blocks make together.
 
     An incomplete table of the same name is replaced; anything else at `out` is refused.

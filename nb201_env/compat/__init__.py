@@ -1,0 +1,1 @@
+"""Drop-in stand-ins for other packages' modules, over our tables."""
