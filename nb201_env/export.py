@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def columns_of(table: Table) -> dict[str, npt.NDArray[Any]]:
-    """The last epoch of everything, named as `nb201_env.importers.columns` reads it: accuracies in percent, by trial."""
+    """The last epoch of everything, named and in units as `nb201_env.importers.columns` reads it."""
     columns: dict[str, npt.NDArray[Any]] = {}
     for dataset in table.datasets:
         for recipe in table.recipes(dataset):
@@ -27,7 +27,8 @@ def columns_of(table: Table) -> dict[str, npt.NDArray[Any]]:
                 if split not in table.splits(dataset, recipe) or epoch not in table.epochs(dataset, recipe, split):
                     continue
                 trials = table.trials(dataset, recipe, split)
-                for trial in trials or ("mean",):
+                choices: tuple[Any, ...] = trials or ("mean",)
+                for trial in choices:
                     accuracy = table.accuracy(dataset, split, recipe, trial=trial)
                     suffix = f"/{trial}" if len(trials) > 1 else ""
                     columns[f"{name}/{split}_accuracy{suffix}"] = 100.0 * accuracy.astype(np.float64)

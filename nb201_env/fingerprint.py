@@ -36,7 +36,7 @@ def fingerprints(root: zarr.Group) -> tuple[str, str]:
 
 
 def digest(array: Any) -> str:
-    """SHA-256 of the dtype, shape and little-endian values of an array, NumPy's or Zarr's; of NaN one pattern counts."""
+    """SHA-256 of the dtype, shape and little-endian values of a NumPy or Zarr array; all NaNs are one."""
     values = np.ascontiguousarray(array[...])
     if values.dtype.kind == "f":
         values = np.where(np.isnan(values), np.nan, values)

@@ -16,8 +16,8 @@ from nb201_env.table import Table
 def problems_of(table: Table) -> list[str]:
     """What is wrong with a table, each with its place; empty if nothing is.
 
-    Every value is read, so that checksums are verified; the content of each array is compared with the hash that was stored
-    when it was written, so that a missing chunk is found although it reads as missing values.
+    Every value is read, so that checksums are verified; the content of each array is compared with the hash that was
+    stored when it was written, so that a missing chunk is found although it reads as missing values.
     """
     root = table.root
     members = dict(root.members(max_depth=None))
@@ -53,7 +53,7 @@ def _array_problems(path: str, array: Any, members: dict[str, Any]) -> list[str]
     ):  # any error of a codec or of the store means damage; which chunk it is in, the next lines find out
         return [f"{path}: {place} cannot be read" for place in _unreadable(array)] or [f"{path}: cannot be read"]
     name = path.rpartition("/")[2]
-    parent = members.get(path.rpartition("/")[0])
+    parent: Any = members.get(path.rpartition("/")[0])
     problems = []
     if values.shape[-1] != NUM_CELLS and name != "epoch":
         problems.append(f"{path}: shape {values.shape} does not end in {NUM_CELLS} cells")

@@ -5,8 +5,8 @@
 
 Names, arguments and results are those of nats_bench (Dong et al., TPAMI 2021). What differs, unless `quirks=True`:
 
-* `simulate_train_eval` refuses what it would answer from a curve of validation and test images mixed (200 epochs, any but
-  the last, CIFAR-100 and ImageNet16-120);
+* `simulate_train_eval` refuses what it would answer from a curve of validation and test images mixed (200 epochs, any
+  but the last, CIFAR-100 and ImageNet16-120);
 * an architecture that does not exist is an error, not index -1, and numpy integers are indices;
 * parameters and FLOPs are those of the cell; some stored ones are another cell's;
 * `show(-1)` works, `hp` may be an int everywhere, and nothing is printed unless `verbose`.
@@ -43,8 +43,8 @@ _PARTS = {
 }
 _COMMENT = (
     "In this dict, train-loss/accuracy/time is the metric on the {} of CIFAR-10. The test-loss/accuracy/time is the "
-    "performance of the CIFAR-10 test set after training on the {} by {} epochs. The per-time and total-time indicate the "
-    "per epoch and total time costs, respectively."
+    "performance of the CIFAR-10 test set after training on the {} by {} epochs. The per-time and total-time indicate "
+    "the per epoch and total time costs, respectively."
 )
 _TRAINED_ON = {"cifar10-valid": "train set", "cifar10": "train+valid sets"}
 
@@ -176,12 +176,13 @@ class NATStopology:
         """The index of an arch string, an index, or an object with `tostr()`.
 
         Raises:
-            InvalidCellError: for anything else, where nats_bench (and `quirks`) answers -1, save for an int out of range.
+            InvalidCellError: for anything else, where nats_bench (and `quirks`) answers -1, save for an int out of
+                range.
         """
         if type(arch) is int and 0 <= arch < NUM_CELLS:
             return arch
         if hasattr(arch, "tostr"):
-            arch = arch.tostr()
+            arch = str(arch.tostr())
         is_int = isinstance(arch, int) or (not self.quirks and hasattr(arch, "__index__"))
         if self.quirks and not is_int:
             return self._arch_indices.get(arch, -1) if isinstance(arch, str) else -1
@@ -290,8 +291,8 @@ class NATStopology:
             accuracy, last = info["valtest-accuracy"], self.get_more_info(index, dataset, None, hp, True)
         else:
             raise MissingDataError(
-                f"no validation accuracy of {dataset} at iepoch={iepoch} with hp={hp}; nats_bench answers with validation "
-                "and test images mixed, which quirks=True allows"
+                f"no validation accuracy of {dataset} at iepoch={iepoch} with hp={hp}; nats_bench answers with "
+                "validation and test images mixed, which quirks=True allows"
             )
         seconds = (info["train-all-time"] or 0.0) + (last["valid-per-time"] or 0.0)
         if account_time:

@@ -1,7 +1,7 @@
 """The result objects of nats_bench, with its reading methods, over a table.
 
-`ResultsCount` is one training run, `ArchResults` all runs of one cell by one recipe. They hold no data of their own: every
-answer is read from the table's columns. Seconds of an epoch that the table only has as totals are None.
+`ResultsCount` is one training run, `ArchResults` all runs of one cell by one recipe. They hold no data of their own:
+every answer is read from the table's columns. Seconds of an epoch that the table only has as totals are None.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Runs:
 
 
 def _repeated_sum(values: Any, times: int) -> Any:
-    """values + values + …, with the rounding of nats_bench, which adds one epoch after the other."""
+    """Values + values + …, with the rounding of nats_bench, which adds one epoch after the other."""
     total = np.zeros_like(values)
     for _ in range(times):
         total = total + values

@@ -2,12 +2,14 @@
 
 Columns are called `{dataset}/{recipe}/{what}`, where `what` is
 
-* `train_accuracy`, `valid_accuracy`, `test_accuracy`: percent at the recipe's last epoch, (15625,) or (15625, trials), NaN
-  where a trial is missing. A single column whose values are no whole numbers of images is kept as a mean over trials.
+* `train_accuracy`, `valid_accuracy`, `test_accuracy`: percent at the recipe's last epoch, (15625,) or (15625, trials),
+  NaN where a trial is missing. A single column whose values are no whole numbers of images is kept as a mean over
+  trials.
 * `train_seconds_per_epoch`, `valid_seconds`, `test_seconds`: GPU-seconds of one epoch and of one evaluation pass.
 
-An `.npz` may have `ops`, the op codes (15625, 6) of its rows; without it, rows are in official order. A CSV has a column
-`index` or `arch`; trials of one column are headed `{column}/0`, `{column}/1` and so on. Recipes are called `{epochs}ep`.
+An `.npz` may have `ops`, the op codes (15625, 6) of its rows; without it, rows are in official order. A CSV has a
+column `index` or `arch`; trials of one column are headed `{column}/0`, `{column}/1` and so on. Recipes are called
+`{epochs}ep`.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ def import_columns(path: str | os.PathLike[str], out: str | os.PathLike[str]) ->
         match = _NAME.fullmatch(name)
         if match is None or match["what"] not in _KNOWN:
             raise TableFormatError(
-                f"{path}: unknown column {name!r}; expected DATASET/EPOCHSep/WHAT with WHAT one of {', '.join(sorted(_KNOWN))}"
+                f"{path}: unknown column {name!r}; expected DATASET/EPOCHSep/WHAT with WHAT one of "
+                f"{', '.join(sorted(_KNOWN))}"
             )
         by_recipe[match["dataset"]][match["recipe"], int(match["epochs"])][match["what"]] = values
     means: list[str] = []
@@ -79,7 +82,7 @@ def import_columns(path: str | os.PathLike[str], out: str | os.PathLike[str]) ->
 def _write_training(
     writer: TableWriter, source: Source, recipe: str, epochs: int, found: Mapping[str, Any], has_half: bool
 ) -> list[str]:
-    """Write what belongs to the nets of one training set: on CIFAR-10, test to the full set and the rest to the half."""
+    """Write what belongs to one training set: on CIFAR-10, test to the full one and the rest to the half."""
     splits = [split for split in ("train", "valid", "test") if f"{split}_accuracy" in found]
     if has_half:
         splits = [split for split in splits if (split == "test") == (source.trained_on == "full")]

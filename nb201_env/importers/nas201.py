@@ -1,7 +1,7 @@
 """NAS-Bench-201's `.pth` files, v1_0 and v1_1, in either container of PyTorch.
 
-They are read with `weights_only=True`, so that PyTorch builds nothing but tensors, plain containers and the numpy scalars
-that the files need.
+They are read with `weights_only=True`, so that PyTorch builds nothing but tensors, plain containers and the numpy
+scalars that the files need.
 """
 
 from __future__ import annotations

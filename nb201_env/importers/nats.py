@@ -1,7 +1,8 @@
 """NATS-Bench's topology space: a `-simple` folder of one file a cell, or the single `.pickle.pbz2` file.
 
-The pickles name three harmless things, and nothing else is allowed. Work goes block by block into `{out}.parts/`, so that an
-interrupted import goes on by the same command, and a folder that has only some of the files can be completed later.
+The pickles name three harmless things, and nothing else is allowed. Work goes block by block into `{out}.parts/`, so
+that an interrupted import goes on by the same command, and a folder that has only some of the files can be completed
+later.
 """
 
 from __future__ import annotations

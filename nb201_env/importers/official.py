@@ -1,8 +1,9 @@
 """Official records of NAS-Bench-201 and NATS-Bench, compacted block by block and put together as a table.
 
 An official record is a dict from `12` and `200` (in the `.pth` files `less` and `full`) to all runs of one cell. Every
-accuracy in it is an exact count of images, so counts are stored. Every run is checked against what the cell is: its arch
-string must be the one of its index, and parameters and FLOPs are recomputed; stored ones that disagree are reported.
+accuracy in it is an exact count of images, so counts are stored. Every run is checked against what the cell is: its
+arch string must be the one of its index, and parameters and FLOPs are recomputed; stored ones that disagree are
+reported.
 
 Top-5 accuracies and weights are not kept.
 """
@@ -75,7 +76,10 @@ SOURCES = {
 }
 """Official name of a set of training images (and of how the nets trained on it are evaluated)."""
 
-LICENSE = "Values of NAS-Bench-201 and NATS-Bench; repositories under the MIT licence, no separate licence for the data stated."
+LICENSE = (
+    "Values of NAS-Bench-201 and NATS-Bench; repositories under the MIT licence, no separate licence for the data "
+    "stated."
+)
 CITATION = (
     "Dong and Yang. NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search. ICLR 2020.",
     "Dong, Liu, Musial and Gabrys. NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and Size. "
@@ -93,8 +97,8 @@ class Block:
     Attributes:
         cells: indices, ascending.
         arrays: by (official name, recipe, column, seed): `{split}/correct` (float32, which holds such counts exactly)
-            and `{split}/loss` of shape (epochs, cells); `train_seconds` and `{split}/seconds` alike, or (1, cells) where
-            all epochs take the same; `latency` of shape (1, cells). NaN where missing.
+            and `{split}/loss` of shape (epochs, cells); `train_seconds` and `{split}/seconds` alike, or (1, cells)
+            where all epochs take the same; `latency` of shape (1, cells). NaN where missing.
         complaints: stored values that disagree with what the cell is.
     """
 
@@ -161,33 +165,34 @@ def compact(records: Iterable[tuple[int, Mapping[str, Any]]], cells: Sequence[in
         TableFormatError: if a record is not what its index says, or is not of the official layout.
     """
     block = Block(list(cells))
-    num_cells = len(block.cells)
     for position, (index, record) in enumerate(records):
-        arch = Cell(index).arch
-        for hp, runs in record.items():
-            try:
-                recipe = RECIPES[str(hp)]
-                if (runs["arch_index"], runs["arch_str"]) != (index, arch):
-                    raise TableFormatError(
-                        f"the record of cell {index} says index {runs['arch_index']} and {runs['arch_str']!r}, not {arch!r}"
-                    )
-                for (official, seed), run in runs["all_results"].items():
-                    for column, values in _columns(run, SOURCES[official], EPOCHS[recipe]):
-                        key = official, recipe, column, int(seed)
-                        put(block.arrays, key, np.array(values, np.float64), position, num_cells)
-                    _check_costs(run, official, index, block.complaints)
-            except (KeyError, TypeError, ValueError, AttributeError) as error:
-                if isinstance(error, TableFormatError):
-                    raise
-                raise TableFormatError(
-                    f"the record of cell {index} is not of the official layout ({error!r})"
-                ) from None
+        try:
+            _add_record(block, position, index, record)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, TableFormatError):
+                raise
+            raise TableFormatError(f"the record of cell {index} is not of the official layout ({error!r})") from None
     for (official, _, column, _), array in block.arrays.items():
         split, _, kind = column.partition("/")
         if kind == "correct":
             to_counts(array, SOURCES[official].images[split], f"{official}, {split}")
     block.arrays = {key: a.astype(np.float32) if key[2].endswith("/correct") else a for key, a in block.arrays.items()}
     return block
+
+
+def _add_record(block: Block, position: int, index: int, record: Mapping[str, Any]) -> None:
+    arch = Cell(index).arch
+    for hp, runs in record.items():
+        recipe = RECIPES[str(hp)]
+        if (runs["arch_index"], runs["arch_str"]) != (index, arch):
+            raise TableFormatError(
+                f"the record of cell {index} says index {runs['arch_index']} and {runs['arch_str']!r}, not {arch!r}"
+            )
+        for (official, seed), run in runs["all_results"].items():
+            for column, values in _columns(run, SOURCES[official], EPOCHS[recipe]):
+                key = official, recipe, column, int(seed)
+                put(block.arrays, key, np.array(values, np.float64), position, len(block.cells))
+            _check_costs(run, official, index, block.complaints)
 
 
 def put(arrays: Arrays, key: tuple[str, str, str, int], values: npt.NDArray[Any], cells: Any, num_cells: int) -> None:
@@ -248,7 +253,8 @@ def _check_costs(run: Mapping[str, Any], official: str, index: int, complaints: 
     for what, stored, right in (("params", run["params"], params[index]), ("FLOPs", run["flop"], macs[index])):
         if abs(stored * 1e6 - right) > 0.5:
             complaints.append(
-                f"cell {index}, {official}, seed {int(run['seed'])}: stored {what} {stored:.6f} M, in truth {right / 1e6:.6f} M"
+                f"cell {index}, {official}, seed {int(run['seed'])}: stored {what} {stored:.6f} M, "
+                f"in truth {right / 1e6:.6f} M"
             )
 
 
@@ -382,4 +388,4 @@ def _mean(arrays: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
     highest, lowest = np.fmax.reduce(stacked), np.fmin.reduce(stacked)
     counts = (~np.isnan(stacked)).sum(axis=0)
     with np.errstate(invalid="ignore"):
-        return np.where(highest == lowest, highest, np.nansum(stacked, axis=0) / counts)
+        return np.asarray(np.where(highest == lowest, highest, np.nansum(stacked, axis=0) / counts))

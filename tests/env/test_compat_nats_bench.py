@@ -214,7 +214,7 @@ def test_strings(ours, theirs):
 
 def test_clear_errors(ours, table):
     assert ours.query_index_by_arch(np.int64(3)) == 3
-    with pytest.raises(InvalidCellError, match="expected '|'"):
+    with pytest.raises(InvalidCellError, match="arch string 'nonsense': expected"):
         ours.query_index_by_arch("nonsense")
     with pytest.raises(MissingDataError, match="has no run of cell 1 on cifar10, 200 epochs"):
         ours.get_more_info(1, "cifar10", hp="200")
@@ -236,6 +236,6 @@ def test_over_the_published_table(published):
     accuracy, latency, seconds, used = api.simulate_train_eval(6111, "cifar100", hp=200)
     assert used == seconds == published.train_seconds("cifar100")[6111]
     assert latency == published.latency("cifar100")[6111]
-    assert accuracy / 100 in published.accuracy("cifar100", trial="all")[6111].astype(float).round(10)
+    assert np.float32(accuracy / 100) in published.accuracy("cifar100", trial="all")[6111]
     assert api.find_best("cifar10", "valid", hp="200") == (6111, pytest.approx(91.6067, abs=1e-4))
     assert api.statistics("cifar100", 200) == {3: 8169, 2: 7456}

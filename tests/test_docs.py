@@ -1,0 +1,35 @@
+"""The documentation is what the code says, and its code runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nb201_env.table import DATA, EMBEDDED
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+
+from make_pages import PAGES  # noqa: E402
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_up_to_date(name):
+    assert (ROOT / "docs" / name).read_text() == PAGES[name](), "run `python docs/make_pages.py`"
+
+
+def blocks():
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)):
+            yield pytest.param(code, id=f"{page.name}-{number}")
+
+
+@pytest.mark.parametrize("code", blocks())
+def test_code_in_the_docs_runs(code, tmp_path):
+    if "xarray" in code:
+        pytest.importorskip("xarray")
+    (tmp_path / "published.zarr.zip").write_bytes((DATA / EMBEDDED["published"]).read_bytes())
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
