@@ -36,14 +36,15 @@ import zarr
 
 root = zarr.open_group(zarr.storage.ZipStore("{example}", read_only=True), mode="r")
 valid = root["cifar10/200ep/half/valid"]
-correct = valid["correct"][:, -1]                       # (trials, 15625), 65535 where a trial is missing
-print(correct[:, 6111] / valid.attrs["images"])         # accuracies of cell 6111
+correct = valid["correct"][:, -1]  # (trials, 15625), 65535 where a trial is missing
+print(correct[:, 6111] / valid.attrs["images"])  # accuracies of cell 6111
 ```
 
 With xarray, lazily and with names (`open_table(…).to_xarray()` does the same):
 
 ```python
-import xarray, zarr
+import xarray
+import zarr
 
 tree = xarray.open_datatree(zarr.storage.ZipStore("{example}", read_only=True), engine="zarr")
 print(tree["cifar100/200ep/full/valid"]["correct"].sizes)

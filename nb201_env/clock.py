@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import numpy.typing as npt
+
 from nb201_env.errors import NB201Error
 
 CHARGES = ("fresh", "resume", "cached")
@@ -90,6 +93,29 @@ class SimulatedClock:
         if self.charge == "resume" and cell in self._trained:
             return max(0.0, train_seconds - self._trained[cell][1]) + eval_seconds
         return train_seconds + eval_seconds
+
+    def pay_fresh(self, prices: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Charge queries in order, each at its full price, until one ends the search; `charge` must be fresh.
+
+        Returns:
+            The prices of the queries that were charged, the first of those asked for.
+        """
+        if self.exhausted or not prices.size:
+            return prices[:0]
+        used = np.cumsum(np.concatenate(([self.seconds_used], prices)))[1:]  # adds in order, as single queries do
+        fits = prices.size
+        if self.budget is not None and self.overrun == "stop-before":
+            fits = int(np.searchsorted(used, self.budget, side="right"))
+        elif self.budget is not None:
+            fits = min(fits, int(np.searchsorted(used, self.budget, side="left")) + 1)
+        if self.max_queries is not None:
+            fits = min(fits, self.max_queries - self.queries)
+        self.queries += fits
+        if fits:
+            self.seconds_used = float(used[fits - 1])
+        crossed = self.budget is not None and self.overrun == "stop-after" and self.seconds_used >= self.budget
+        self.exhausted = fits < prices.size or crossed or self.queries == self.max_queries
+        return prices[:fits]
 
     def pay(self, cell: int, epoch: int, train_seconds: float, eval_seconds: float) -> float | None:
         """Charge a query; arguments as in `price`.

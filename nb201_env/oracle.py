@@ -77,6 +77,7 @@ class Oracle:
     Attributes:
         incumbent_index: the observed cell of highest accuracy, the first of equals, -1 before any.
         incumbent_accuracy: what was observed of it, 0 before any.
+        n_distinct: number of different cells observed.
 
     Raises:
         MissingDataError: if the table does not have the values for every cell.
@@ -119,7 +120,8 @@ class Oracle:
         self.clock.restart()
         self.incumbent_index = -1
         self.incumbent_accuracy = 0.0
-        self._seen: set[int] = set()
+        self._seen = bytearray(NUM_CELLS)  # 1 for each cell observed
+        self.n_distinct = 0
         self._rng = np.random.default_rng(seed)
         self._drawn = self._draw_for_search()
         self._accuracies: dict[int, Floats32] = {}
@@ -135,11 +137,6 @@ class Oracle:
         """Number of observed queries."""
         return self.clock.queries
 
-    @property
-    def n_distinct(self) -> int:
-        """Number of different cells observed."""
-        return len(self._seen)
-
     def value(self, index: int) -> float:
         """What a query of a cell at the oracle's epoch would reveal, free of charge and outside the search.
 
@@ -147,12 +144,16 @@ class Oracle:
         """
         return self._values.item(index)
 
+    def values(self, indices: npt.NDArray[np.integer[Any]]) -> Floats32:
+        """`value` of many cells, float32 shaped as the indices."""
+        return self._values.take(indices)
+
     def query(self, index: int, epoch: int | None = None) -> Evaluation:
         """Train one cell in simulation and see its accuracy, if that fits the budget."""
         epoch = self.epoch if epoch is None else epoch
         train, evaluation = self._seconds_at(epoch)
         seconds = self.clock.pay(index, epoch, train.item(index), evaluation.item(index))
-        repeat = index in self._seen
+        repeat = bool(self._seen[index])
         if seconds is None:
             return Evaluation(index, epoch, 0.0, 0.0, NO_TRIAL, False, repeat)
         if self.trial == "per-query":
@@ -162,7 +163,8 @@ class Oracle:
         else:
             trial = self._drawn.item(index)
             accuracy = self._accuracy_at(epoch).item(index)
-        self._seen.add(index)
+        self.n_distinct += not repeat
+        self._seen[index] = 1
         if accuracy > self.incumbent_accuracy or self.incumbent_index < 0:
             self.incumbent_index, self.incumbent_accuracy = index, accuracy
         return Evaluation(index, epoch, accuracy, seconds, trial, True, repeat)
@@ -175,14 +177,37 @@ class Oracle:
             epoch: as in `query`.
         """
         indices = _indices(cells)
-        results = [self.query(index, epoch) for index in indices.tolist()]
-        return Evaluations(
-            index=indices,
-            accuracy=np.array([r.accuracy for r in results], np.float32),
-            seconds=np.array([r.seconds for r in results], np.float64),
-            trial=np.array([r.trial for r in results], np.int64),
-            observed=np.array([r.observed for r in results], np.bool_),
-        )
+        epoch = self.epoch if epoch is None else epoch
+        if self.clock.charge != "fresh":  # the price of a query depends on the ones before it
+            results = [self.query(index, epoch) for index in indices.tolist()]
+            accuracy, seconds, trial, observed = (
+                np.array([getattr(result, name) for result in results], dtype)
+                for name, dtype in (("accuracy", "f4"), ("seconds", "f8"), ("trial", "i8"), ("observed", "?"))
+            )
+            return Evaluations(indices, accuracy, seconds, trial, observed)
+        train, evaluation = self._seconds_at(epoch)
+        paid = self.clock.pay_fresh(train.take(indices) + evaluation.take(indices))
+        accuracy, trial = np.zeros(indices.size, np.float32), np.full(indices.size, NO_TRIAL)
+        seconds = np.zeros(indices.size)
+        seconds[: paid.size] = paid
+        accuracy[: paid.size], trial[: paid.size] = self._observe(indices[: paid.size], epoch)
+        return Evaluations(indices, accuracy, seconds, trial, np.arange(indices.size) < paid.size)
+
+    def _observe(self, indices: npt.NDArray[np.int64], epoch: int) -> tuple[Floats32, npt.NDArray[np.int64]]:
+        """Accuracies and trials of paid queries, remembered."""
+        if not indices.size:
+            return np.zeros(0, np.float32), np.zeros(0, np.int64)
+        if self.trial == "per-query":
+            trial = self._order[indices, self._rng.integers(self._num_trials[indices])]
+            accuracy = self._by_trial(epoch)[indices, trial]
+        else:
+            trial, accuracy = self._drawn.take(indices), self._accuracy_at(epoch).take(indices)
+        np.frombuffer(self._seen, np.uint8)[indices] = 1
+        self.n_distinct = self._seen.count(1)
+        best = int(accuracy.argmax())
+        if accuracy[best] > self.incumbent_accuracy or self.incumbent_index < 0:
+            self.incumbent_index, self.incumbent_accuracy = int(indices[best]), float(accuracy[best])
+        return accuracy, trial
 
     def _available_trials(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """For each cell its trials, those present first, (15625, trials), and how many are present, (15625,)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -122,12 +122,15 @@ class Table:
         path: the folder or archive.
         root: its zarr.Group, for what the methods do not cover.
         array: from the path of an array within the table to its values as stored, read-only and remembered.
+        params: from a data set to the trainable parameters of all cells, int64 (15625,).
+        macs: from a data set to the multiply-accumulates an image of all cells, int64 (15625,).
         attributes: the table's own attributes, see `nb201_env.schema`.
     """
 
     def __init__(self, path: Path):
         self.path = path
         self.root: Any = _open_group(path)
+        self._nodes = _metadata_of(self.root)
         self.attributes: dict[str, Any] = dict(self.root.attrs)
         if self.attributes.get("format") != FORMAT:
             raise TableFormatError(
@@ -138,6 +141,8 @@ class Table:
                 f"{path} has format version {self.attributes['version']}; this nb201_env reads up to "
                 f"{VERSION}: upgrade it"
             )
+        self.params = lru_cache(_CACHED_COLUMNS)(self._read_params)
+        self.macs = lru_cache(_CACHED_COLUMNS)(self._read_macs)
         self.array = lru_cache(_CACHED_COLUMNS)(self._read_array)
         self._column = lru_cache(_CACHED_COLUMNS)(self._read_column)
         self._split = lru_cache(_CACHED_COLUMNS)(self._find_split)
@@ -151,6 +156,20 @@ class Table:
 
     def __repr__(self) -> str:
         return f"<Table {self.name!r}: {', '.join(self.datasets)}>"
+
+    def __contains__(self, path: str) -> bool:
+        """Whether there is a group or array at a path within the table."""
+        return path in self._nodes
+
+    def attrs(self, path: str) -> Mapping[str, Any]:
+        """Attributes of a group or array, by its path."""
+        attributes: Mapping[str, Any] = self._nodes[path].attributes
+        return attributes
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        """Shape of an array, by its path."""
+        shape: tuple[int, ...] = self._nodes[path].shape
+        return shape
 
     @property
     def name(self) -> str:
@@ -197,11 +216,11 @@ class Table:
 
     def num_classes(self, dataset: str) -> int:
         """Number of classes of a data set."""
-        return int(self.root[self._dataset(dataset)].attrs["num_classes"])
+        return int(self.attrs(self._dataset(dataset))["num_classes"])
 
     def image_size(self, dataset: str) -> int:
         """Height and width of a data set's images in pixels."""
-        return int(self.root[self._dataset(dataset)].attrs["image_size"])
+        return int(self.attrs(self._dataset(dataset))["image_size"])
 
     def num_images(
         self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
@@ -211,7 +230,7 @@ class Table:
 
     def last_epoch(self, dataset: str, recipe: str | None = None) -> int:
         """Length of a recipe's schedule in epochs."""
-        return int(self.root[self._recipe(dataset, recipe)].attrs["epochs"])
+        return int(self.attrs(self._recipe(dataset, recipe))["epochs"])
 
     def accuracy(
         self,
@@ -247,7 +266,7 @@ class Table:
     def has_train_seconds(self, dataset: str, recipe: str | None = None, trained_on: str | None = None) -> bool:
         """Whether the table says how long training takes."""
         path = self._training(dataset, recipe, "valid", trained_on)
-        return f"{path}/epoch_seconds" in self.root or f"{path}/train_seconds" in self.root
+        return f"{path}/epoch_seconds" in self or f"{path}/train_seconds" in self
 
     def train_seconds(
         self, dataset: str, recipe: str | None = None, epoch: int | None = None, trained_on: str | None = None
@@ -258,12 +277,12 @@ class Table:
         """
         path = self._training(dataset, recipe, "valid", trained_on)
         epoch = self._epoch(dataset, recipe, epoch)
-        if f"{path}/epoch_seconds" in self.root:
+        if f"{path}/epoch_seconds" in self:
             seconds = self.array(f"{path}/epoch_seconds").mean(axis=0)
             return _frozen(seconds[0] * epoch if len(seconds) == 1 else seconds[:epoch].sum(axis=0))
-        if f"{path}/train_seconds" not in self.root:
+        if f"{path}/train_seconds" not in self:
             raise MissingDataError(f"{self._at(path)} has no training seconds")
-        known = tuple(self.root[f"{path}/train_seconds"].attrs["epochs"])
+        known = tuple(self.attrs(f"{path}/train_seconds")["epochs"])
         if epoch not in known:
             raise MissingDataError(
                 f"{self._at(path)} has training seconds through epochs {_listed(known)}, not {epoch}"
@@ -274,7 +293,7 @@ class Table:
         self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> bool:
         """Whether the table says how long an evaluation pass takes; where not, `Oracle` charges 0 for it."""
-        return f"{self._split(dataset, recipe, split, trained_on).path}/eval_seconds" in self.root
+        return f"{self._split(dataset, recipe, split, trained_on).path}/eval_seconds" in self
 
     def eval_seconds(
         self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
@@ -288,19 +307,9 @@ class Table:
     def latency(self, dataset: str) -> Floats64:
         """Seconds to evaluate one batch of 256 images, float64 of shape (15625,)."""
         path = f"{self._dataset(dataset)}/latency"
-        if path not in self.root:
+        if path not in self:
             raise MissingDataError(f"{self._at(dataset)} has no latencies")
         return self.array(path)
-
-    def params(self, dataset: str) -> npt.NDArray[np.int64]:
-        """Trainable parameters, int64 of shape (15625,)."""
-        path = f"{self._dataset(dataset)}/params"
-        return self.array(path) if path in self.root else all_params(self.num_classes(dataset))
-
-    def macs(self, dataset: str) -> npt.NDArray[np.int64]:
-        """Multiply-accumulates an image, int64 of shape (15625,)."""
-        path = f"{self._dataset(dataset)}/macs"
-        return self.array(path) if path in self.root else all_macs(self.num_classes(dataset), self.image_size(dataset))
 
     def query(
         self,
@@ -362,8 +371,8 @@ class Table:
     # --- finding things, with errors that say what there is -------------------------------------------------------
 
     def _groups(self, path: str) -> tuple[str, ...]:
-        node = self.root[path] if path else self.root
-        return tuple(sorted(node.group_keys(), key=lambda name: (len(name), name)))
+        below = [node.rpartition("/") for node, about in self._nodes.items() if about.node_type == "group"]
+        return tuple(sorted((name for parent, _, name in below if parent == path), key=lambda name: (len(name), name)))
 
     def _at(self, path: str) -> str:
         return f"table {self.name!r}, {path.replace('/', ' / ')}"
@@ -403,13 +412,13 @@ class Table:
             self._choose("split", split, self.splits(dataset, recipe), self._recipe(dataset, recipe))
         training = self._training(dataset, recipe, split, trained_on)
         path = f"{training}/{self._choose('split', split, self._groups(training), training)}"
-        group = self.root[path]
-        seeds = group.attrs["trial_seeds"]
+        about = self.attrs(path)
+        seeds = about["trial_seeds"]
         return Split(
             path,
-            images=int(group.attrs["images"]),
+            images=int(about["images"]),
             epochs=tuple(self.array(f"{path}/epoch").tolist()),
-            num_trials=group["correct"].shape[0] if "correct" in group else 0,
+            num_trials=self.shape(f"{path}/correct")[0] if f"{path}/correct" in self else 0,
             trial_seeds=None if seeds is None else tuple(seeds),
         )
 
@@ -432,6 +441,14 @@ class Table:
             return np.asarray(self.root[path][selection])
         except Exception as error:  # a codec, a checksum or the store: all mean that the bytes are not what was written
             raise TableFormatError(f"{self._at(path)} cannot be read: the file is damaged ({error})") from error
+
+    def _read_params(self, dataset: str) -> npt.NDArray[np.int64]:
+        path = f"{self._dataset(dataset)}/params"
+        return self.array(path) if path in self else _frozen(all_params(self.num_classes(dataset)))
+
+    def _read_macs(self, dataset: str) -> npt.NDArray[np.int64]:
+        path = f"{self._dataset(dataset)}/macs"
+        return self.array(path) if path in self else _frozen(all_macs(self.num_classes(dataset), self.image_size(dataset)))
 
     def _read_column(
         self,
@@ -465,15 +482,15 @@ class Table:
 
     def _per_trial(self, name: str, where: Split, position: int) -> Floats64:
         """Values at one epoch, float64 of shape (trials, 15625), NaN where missing; means are one trial."""
-        group = self.root[where.path]
-        if name == "accuracy" and "correct" in group:
+        if name == "accuracy" and f"{where.path}/correct" in self:
             counts = self._read(f"{where.path}/correct", (slice(None), position))
             return np.where(counts == MISSING_COUNT[counts.dtype.name], np.nan, counts / where.images)
-        if name not in group:
+        path = f"{where.path}/{name}"
+        if path not in self:
             raise MissingDataError(f"{self._at(where.path)} has no {name}")
-        if group[name].ndim == 2:
-            return self._read(f"{where.path}/{name}", (position,))[None]
-        return self._read(f"{where.path}/{name}", (slice(None), position))
+        if len(self.shape(path)) == 2:
+            return self._read(path, (position,))[None]
+        return self._read(path, (slice(None), position))
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -486,6 +503,14 @@ def _listed(epochs: tuple[int, ...]) -> str:
     if len(epochs) > 2 and epochs == tuple(range(epochs[0], epochs[-1] + 1)):
         return f"{epochs[0]}..{epochs[-1]}"
     return ", ".join(map(str, epochs)) or "none"
+
+
+def _metadata_of(root: zarr.Group) -> dict[str, Any]:
+    """Metadata of every group and array by path; from the consolidated copy in the root if there is one."""
+    consolidated = root.metadata.consolidated_metadata
+    if consolidated is not None:
+        return dict(consolidated.flattened_metadata)
+    return {path: node.metadata for path, node in root.members(max_depth=None)}
 
 
 def _open_group(path: Path) -> zarr.Group:

@@ -21,9 +21,9 @@ def test_pages_are_up_to_date(name):
 
 
 def blocks():
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)):
-            yield pytest.param(code, id=f"{page.name}-{number}")
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = [(page.name, re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)) for page in pages]
+    return [pytest.param(code, id=f"{name}-{number}") for name, codes in found for number, code in enumerate(codes)]
 
 
 @pytest.mark.parametrize("code", blocks())

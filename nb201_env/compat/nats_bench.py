@@ -104,7 +104,7 @@ class NATStopology:
             self._runs[hp] = {
                 name: Runs(table, name, hp)
                 for name, source in SOURCES.items()
-                if f"{source.dataset}/{recipe}/{source.trained_on}" in table.root
+                if f"{source.dataset}/{recipe}/{source.trained_on}" in table
             }
         self._runs = {hp: runs for hp, runs in self._runs.items() if runs}
         if not self._runs:
@@ -208,7 +208,7 @@ class NATStopology:
         except KeyError:
             raise MissingDataError(f"hp must be one of {', '.join(self._runs)}, got {hp!r}") from None
 
-    def _trials(self, runs: Runs, index: int) -> list[int]:
+    def _trials(self, runs: Runs, index: int) -> tuple[int, ...]:
         trials = runs.trials(index)
         if not trials:
             raise MissingDataError(
@@ -235,12 +235,12 @@ class NATStopology:
             print(f"get_more_info({index}, {dataset!r}, iepoch={iepoch}, hp={hp!r}, is_random={is_random})")
         trials = self._trials(runs, index)
         if is_random is True:
-            trials = [random.choice(trials)]
+            trials = (random.choice(trials),)
         elif is_random is not False:
             seeds = [runs.seeds[trial] for trial in trials]
             if is_random not in seeds:
                 raise ValueError(f"can not find random seed ({is_random}) from {seeds}")
-            trials = [trials[seeds.index(is_random)]]
+            trials = (trials[seeds.index(is_random)],)
         epoch, parts = self._parts(runs, str(hp), LAST if iepoch is None else iepoch)
         info: dict[str, Any] = {}
         for prefix, metric in parts:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
-from nb201_env.cell import Cell
+from nb201_env.cell import NUM_CELLS, Cell
 from nb201_env.errors import NB201Error
 from nb201_env.importers.official import SOURCES
 from nb201_env.schema import MISSING_COUNT
@@ -57,25 +57,28 @@ class Runs:
         self.has_train = "train" in present
         any_split = "train" if self.has_train else self.source.splits[self.splits[0]]
         path = f"{self.path}/{any_split}"
-        group = table.root[path]
-        if "correct" not in group:
+        if f"{path}/correct" not in table:
             raise NB201Error(
                 f"{path} of table {table.name!r} holds only means over trials: nats_bench answers by trial"
             )
-        seeds = group.attrs["trial_seeds"]
-        self.seeds = list(range(group["correct"].shape[0])) if seeds is None else list(seeds)
+        seeds = table.attrs(path)["trial_seeds"]
+        self.seeds = list(range(table.shape(f"{path}/correct")[0])) if seeds is None else list(seeds)
         last = table.epochs(*self.where, any_split, self.source.trained_on)[-1]
         counts = self._column(path, "correct", last)
-        self._present = (counts != MISSING_COUNT[counts.dtype.name]).T
+        present = counts != MISSING_COUNT[counts.dtype.name]
+        # Few sets of trials occur; each cell has the number of its own.
+        sets, number = np.unique(present.T, axis=0, return_inverse=True)
+        self._trial_sets = [tuple(np.flatnonzero(has).tolist()) for has in sets]
+        self._set_of = number.ravel()
         self.metric = lru_cache(maxsize=None)(self._metric_of)
 
-    def trials(self, index: int) -> list[int]:
+    def trials(self, index: int) -> tuple[int, ...]:
         """Numbers of the trials that a cell has."""
-        return np.flatnonzero(self._present[index]).tolist()
+        return self._trial_sets[self._set_of.item(index)]
 
     def num_trials(self) -> Any:
         """How many trials each cell has, (15625,)."""
-        return self._present.sum(axis=1)
+        return np.array([len(trials) for trials in self._trial_sets])[self._set_of]
 
     def _metric_of(self, name: str, epoch: int) -> Callable[[int, int], Metric] | None:
         """A function from cell and trial to what nats_bench says of an official split after an epoch (from 1).
@@ -87,7 +90,7 @@ class Runs:
             return None
         path = f"{self.path}/{split}"
         where = *self.where, split, self.source.trained_on
-        has_split = path in self.table.root and epoch in self.table.epochs(*where)
+        has_split = path in self.table and epoch in self.table.epochs(*where)
         if not has_split and name != "train":  # seconds of training are there even if its accuracy is not
             return None
         images = self.table.num_images(*where) if has_split else 0
@@ -107,21 +110,21 @@ class Runs:
 
     def _column(self, path: str, kind: str, epoch: int) -> Any:
         """(trials, 15625) of one epoch of one split, None if the table does not have the kind."""
-        if f"{path}/{kind}" not in self.table.root:
+        if f"{path}/{kind}" not in self.table:
             return None
         known = self.table.array(f"{path}/epoch").tolist()
         return self.table.array(f"{path}/{kind}")[:, known.index(epoch)]
 
     def _seconds(self, path: str, epoch: int) -> tuple[Any, Any]:
         """Seconds of one epoch and of all through it, each (trials or 1, 15625), None if the table does not say."""
-        if path in self.table.root:
+        if path in self.table:
             seconds = self.table.array(path)
             if seconds.shape[1] == 1:
                 return seconds[:, 0], _repeated_sum(seconds[:, 0], epoch)
             return seconds[:, epoch - 1], np.cumsum(seconds[:, :epoch], axis=1)[:, -1]
         totals = f"{self.path}/train_seconds"
-        if path.endswith("epoch_seconds") and totals in self.table.root:
-            known = list(self.table.root[totals].attrs["epochs"])
+        if path.endswith("epoch_seconds") and totals in self.table:
+            known = list(self.table.attrs(totals)["epochs"])
             if epoch in known:
                 return None, self.table.array(totals)[:, known.index(epoch)]
         return None, None
@@ -143,8 +146,12 @@ class Runs:
 
     def latency(self, index: int) -> float:
         """Seconds a batch of 256, -1 where the table has none."""
+        return self._latency.item(index)
+
+    @cached_property
+    def _latency(self) -> Any:
         path = f"{self.source.dataset}/latency"
-        return self.table.array(path).item(index) if path in self.table.root else -1.0
+        return self.table.array(path) if path in self.table else np.full(NUM_CELLS, -1.0)
 
     def costs(self, index: int) -> tuple[float, float]:
         """FLOPs and parameters, in millions."""

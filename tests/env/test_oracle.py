@@ -70,6 +70,21 @@ def test_a_batch_is_its_queries_in_order_until_the_budget_ends(published):
     assert batched.exhausted
 
 
+@pytest.mark.parametrize(
+    "clock", [{"budget": 30_000, "overrun": "stop-after"}, {"budget": 30_000, "max_queries": 9}, {}]
+)
+def test_batches_and_queries_charge_alike(published, clock):
+    cells = np.random.default_rng(1).integers(NUM_CELLS, size=40)
+    batched, single = (Oracle(published, "cifar10", clock=SimulatedClock(**clock)) for _ in range(2))
+    parts = [batched.evaluate(part) for part in np.split(cells, [7, 7, 30])]
+    results = [single.query(int(cell)) for cell in cells]
+    assert np.concatenate([part.observed for part in parts]).tolist() == [r.observed for r in results]
+    assert np.concatenate([part.seconds for part in parts]).tolist() == [r.seconds for r in results]
+    for name in ("exhausted", "n_queries", "n_distinct", "incumbent_index", "incumbent_accuracy"):
+        assert getattr(batched, name) == getattr(single, name)
+    assert batched.clock.seconds_used == single.clock.seconds_used
+
+
 def test_batches_take_every_notation(published):
     cells = [6111, 0, 284]
     expected = Oracle(published, "cifar10").evaluate(cells).accuracy

