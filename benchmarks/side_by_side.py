@@ -1,4 +1,4 @@
-"""Timing two pieces of code side by side in one run, so that the ratio does not depend on what else the machine does."""
+"""Timing two pieces of code side by side in one run, so that other load falls on both."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ def ratio(
     result = statistics.median(a / b for a, b in pairs)
     ours_s, theirs_s = (statistics.median(column) for column in zip(*pairs, strict=True))
     shown = f"{result:.2f}" if result >= 0.1 else f"1/{1 / result:.0f}"
-    print(
-        f"{what}: {shown} of the other's time ({_unit(ours_s)} against {_unit(theirs_s)}){target and '; target ' + target}"
-    )
+    aim = f"; target {target}" if target else ""
+    print(f"{what}: {shown} of the other's time ({_unit(ours_s)} against {_unit(theirs_s)}){aim}", flush=True)
     return result
 
 

@@ -448,7 +448,9 @@ class Table:
 
     def _read_macs(self, dataset: str) -> npt.NDArray[np.int64]:
         path = f"{self._dataset(dataset)}/macs"
-        return self.array(path) if path in self else _frozen(all_macs(self.num_classes(dataset), self.image_size(dataset)))
+        return (
+            self.array(path) if path in self else _frozen(all_macs(self.num_classes(dataset), self.image_size(dataset)))
+        )
 
     def _read_column(
         self,
@@ -519,7 +521,7 @@ def _open_group(path: Path) -> zarr.Group:
 
     try:
         store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r", read_only=True)
-        return zarr.open_group(store, mode="r")
+        return zarr.open_group(store, mode="r", zarr_format=3)
     except (zipfile.BadZipFile, json.JSONDecodeError, OSError, KeyError, ValueError, TypeError) as error:
         kind = "cut short or no zip archive" if isinstance(error, zipfile.BadZipFile) else f"no Zarr store ({error})"
         raise TableFormatError(f"{path} is no table: it is {kind}") from None

@@ -20,17 +20,19 @@ import operator
 import os
 import random
 from collections import Counter
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nb201_env.cell import NUM_CELLS, OPS, Cell
-from nb201_env.compat.records import LAST, RECIPES, ArchResults, Runs, mean
+from nb201_env.compat.records import RECIPES, ArchResults, Runs, mean
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.importers.official import SOURCES
 from nb201_env.table import Table, open_table
+
+_REMEMBERED = 64
 
 _TOPOLOGY = ("tss", "topology")
 
@@ -109,7 +111,7 @@ class NATStopology:
         self._runs = {hp: runs for hp, runs in self._runs.items() if runs}
         if not self._runs:
             raise NB201Error(f"table {table.name!r} has neither of the recipes {' and '.join(RECIPES.values())}")
-        self._info_cache: dict[tuple[str, str, int], Any] = {}
+        self._parts = lru_cache(_REMEMBERED)(self._parts_of)
         self.reset_time()
 
     @cached_property
@@ -234,37 +236,34 @@ class NATStopology:
         if self.verbose:
             print(f"get_more_info({index}, {dataset!r}, iepoch={iepoch}, hp={hp!r}, is_random={is_random})")
         trials = self._trials(runs, index)
+        trial = None if len(trials) > 1 else trials[0]
         if is_random is True:
-            trials = (random.choice(trials),)
+            trial = random.choice(trials)
         elif is_random is not False:
-            seeds = [runs.seeds[trial] for trial in trials]
+            seeds = [runs.seeds[number] for number in trials]
             if is_random not in seeds:
                 raise ValueError(f"can not find random seed ({is_random}) from {seeds}")
-            trials = (trials[seeds.index(is_random)],)
-        epoch, parts = self._parts(runs, str(hp), LAST if iepoch is None else iepoch)
+            trial = trials[seeds.index(is_random)]
+        epoch, parts = self._parts(runs, iepoch, trial)
         info: dict[str, Any] = {}
-        for prefix, metric in parts:
-            found = [metric(index, trial) for trial in trials]
-            loss, accuracy, total = (_mean_over(found, key) for key in ("loss", "accuracy", "all_time"))
-            info[f"{prefix}-loss"] = loss
-            info[f"{prefix}-accuracy"] = accuracy
+        for prefix, (loss, accuracy, seconds) in parts:
+            total = None if seconds is None else seconds.item(index)
+            info[f"{prefix}-loss"] = None if loss is None else loss.item(index)
+            info[f"{prefix}-accuracy"] = None if accuracy is None else accuracy.item(index)
             info[f"{prefix}-per-time"] = None if total is None else total / epoch
             info[f"{prefix}-all-time"] = total
             if prefix == "train" and dataset in _TRAINED_ON:
                 info["comment"] = _COMMENT.format(_TRAINED_ON[dataset], _TRAINED_ON[dataset], hp)
         return info
 
-    def _parts(self, runs: Runs, hp: str, iepoch: int) -> tuple[int, list[Any]]:
-        """The epoch from 1, and for each split that the table has at it, its prefix and its metric function."""
-        key = runs.official, hp, iepoch
-        if key not in self._info_cache:
-            epoch = runs.epochs if iepoch == LAST else operator.index(iepoch) + 1
-            if not 1 <= epoch <= runs.epochs or (iepoch < 0 and iepoch != LAST):
-                raise ValueError(f"invalid iepoch={iepoch}: expected 0 to {runs.epochs - 1}")
-            wanted = (("train", "train"), *_PARTS[runs.official])
-            parts = [(prefix, metric) for prefix, name in wanted if (metric := runs.metric(name, epoch)) is not None]
-            self._info_cache[key] = epoch, parts
-        return self._info_cache[key]  # type: ignore[no-any-return]
+    def _parts_of(self, runs: Runs, iepoch: int | None, trial: int | None) -> tuple[int, list[tuple[str, Any]]]:
+        """The epoch from 1, and for each split that the table has at it, its prefix and its columns."""
+        epoch = runs.epochs if iepoch is None else operator.index(iepoch) + 1
+        if not 1 <= epoch <= runs.epochs:
+            raise ValueError(f"invalid iepoch={iepoch}: expected 0 to {runs.epochs - 1}")
+        wanted = (("train", "train"), *_PARTS[runs.official])
+        found = [(prefix, runs.columns(name, epoch, trial)) for prefix, name in wanted]
+        return epoch, [(prefix, columns) for prefix, columns in found if columns is not None]
 
     def simulate_train_eval(
         self, arch: Any, dataset: str, iepoch: int | None = None, hp: str | int = "12", account_time: bool = True

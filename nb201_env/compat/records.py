@@ -20,7 +20,7 @@ from nb201_env.schema import MISSING_COUNT
 from nb201_env.table import Table
 
 RECIPES = {"12": "12ep", "200": "200ep"}
-LAST = -1
+_REMEMBERED = 64
 
 Metric = dict[str, Any]
 
@@ -65,12 +65,14 @@ class Runs:
         self.seeds = list(range(table.shape(f"{path}/correct")[0])) if seeds is None else list(seeds)
         last = table.epochs(*self.where, any_split, self.source.trained_on)[-1]
         counts = self._column(path, "correct", last)
-        present = counts != MISSING_COUNT[counts.dtype.name]
+        self._present = present = counts != MISSING_COUNT[counts.dtype.name]
         # Few sets of trials occur; each cell has the number of its own.
         sets, number = np.unique(present.T, axis=0, return_inverse=True)
         self._trial_sets = [tuple(np.flatnonzero(has).tolist()) for has in sets]
         self._set_of = number.ravel()
-        self.metric = lru_cache(maxsize=None)(self._metric_of)
+        self.metric = lru_cache(_REMEMBERED)(self._metric_of)
+        self.columns = lru_cache(_REMEMBERED)(self._columns_of)
+        self._seconds = lru_cache(_REMEMBERED)(self._read_seconds)
 
     def trials(self, index: int) -> tuple[int, ...]:
         """Numbers of the trials that a cell has."""
@@ -85,28 +87,57 @@ class Runs:
 
         None if the table does not have that split at that epoch.
         """
+        values = self._values(name, epoch)
+        if values is None:
+            return None
+        now = self._seconds(self._seconds_path(name), epoch)[0]
+        named = dict(zip(("loss", "accuracy", "cur_time", "all_time"), (*values[:2], now, values[2]), strict=True))
+
+        def metric(index: int, trial: int) -> Metric:
+            found = {key: None if v is None else v.item(trial if len(v) > 1 else 0, index) for key, v in named.items()}
+            return {"iepoch": epoch - 1} | found
+
+        return metric
+
+    def _columns_of(self, name: str, epoch: int, trial: int | None) -> tuple[Any, Any, Any] | None:
+        """Loss, accuracy in percent and seconds through an epoch of every cell, (15625,) or None each.
+
+        Args:
+            name: official split.
+            epoch: from 1.
+            trial: number, or None for the mean over the trials that a cell has, added in order as nats_bench does.
+        """
+        values = self._values(name, epoch)
+        if values is None:
+            return None
+        return tuple(None if v is None else self._over_trials(v, trial) for v in values)  # type: ignore[return-value]
+
+    def _over_trials(self, values: Any, trial: int | None) -> Any:
+        if trial is not None:
+            return values[trial if len(values) > 1 else 0]
+        total = np.zeros(NUM_CELLS)
+        for number, present in enumerate(self._present):
+            total = total + np.where(present, values[number if len(values) > 1 else 0], 0.0)
+        with np.errstate(invalid="ignore"):
+            return total / self.num_trials()
+
+    def _values(self, name: str, epoch: int) -> tuple[Any, Any, Any] | None:
+        """Loss, accuracy in percent and seconds through an epoch, each (trials or 1, 15625) or None."""
         split = "train" if name == "train" else self.source.splits.get(name)
         if split is None:
             return None
-        path = f"{self.path}/{split}"
-        where = *self.where, split, self.source.trained_on
+        path, where = f"{self.path}/{split}", (*self.where, split, self.source.trained_on)
         has_split = path in self.table and epoch in self.table.epochs(*where)
         if not has_split and name != "train":  # seconds of training are there even if its accuracy is not
             return None
-        images = self.table.num_images(*where) if has_split else 0
         correct, loss = (self._column(path, kind, epoch) if has_split else None for kind in ("correct", "loss"))
-        now, total = self._seconds(f"{self.path}/epoch_seconds" if name == "train" else f"{path}/eval_seconds", epoch)
+        accuracy = None if correct is None else 100.0 * correct / self.table.num_images(*where)
+        return loss, accuracy, self._seconds(self._seconds_path(name), epoch)[1]
 
-        def metric(index: int, trial: int) -> Metric:
-            return {
-                "iepoch": epoch - 1,
-                "loss": None if loss is None else loss.item(trial, index),
-                "accuracy": None if correct is None else 100.0 * correct.item(trial, index) / images,
-                "cur_time": None if now is None else now.item(trial if len(now) > 1 else 0, index),
-                "all_time": None if total is None else total.item(trial if len(total) > 1 else 0, index),
-            }
-
-        return metric
+    def _seconds_path(self, name: str) -> str:
+        return (
+            f"{self.path}/epoch_seconds" if name == "train" else f"{self.path}/{self.source.splits[name]}/eval_seconds"
+        )
 
     def _column(self, path: str, kind: str, epoch: int) -> Any:
         """(trials, 15625) of one epoch of one split, None if the table does not have the kind."""
@@ -115,7 +146,7 @@ class Runs:
         known = self.table.array(f"{path}/epoch").tolist()
         return self.table.array(f"{path}/{kind}")[:, known.index(epoch)]
 
-    def _seconds(self, path: str, epoch: int) -> tuple[Any, Any]:
+    def _read_seconds(self, path: str, epoch: int) -> tuple[Any, Any]:
         """Seconds of one epoch and of all through it, each (trials or 1, 15625), None if the table does not say."""
         if path in self.table:
             seconds = self.table.array(path)
@@ -133,12 +164,7 @@ class Runs:
         """Mean and total seconds of training and of each evaluated split over the whole schedule."""
         times: dict[str, float | None] = {}
         for name in ("train", *self.splits):
-            path = (
-                f"{self.path}/epoch_seconds"
-                if name == "train"
-                else f"{self.path}/{self.source.splits[name]}/eval_seconds"
-            )
-            _, total = self._seconds(path, self.epochs)
+            _, total = self._seconds(self._seconds_path(name), self.epochs)
             whole = None if total is None else total.item(trial if len(total) > 1 else 0, index)
             times[f"T-{name}@epoch"] = None if whole is None else whole / self.epochs
             times[f"T-{name}@total"] = whole
@@ -146,7 +172,7 @@ class Runs:
 
     def latency(self, index: int) -> float:
         """Seconds a batch of 256, -1 where the table has none."""
-        return self._latency.item(index)
+        return float(self._latency.item(index))
 
     @cached_property
     def _latency(self) -> Any:
