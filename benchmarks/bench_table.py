@@ -190,10 +190,13 @@ def importing(folder: Path) -> None:
             pickle.loads(bz2.decompress(file.read_bytes()))
 
     def staging(jobs: int) -> tuple[float, float]:
-        """Seconds of the CPU, with one job, and of the wall clock until every file was staged."""
+        """CPU seconds (of this process) and seconds of the wall clock until every file was staged."""
         moments: list[tuple[float, float]] = [(time.process_time(), time.perf_counter())]
         out = folder / f"{time.perf_counter_ns()}.zarr"
-        note = lambda done, total: moments.append((time.process_time(), time.perf_counter()))  # noqa: E731
+
+        def note(done: int, total: int) -> None:
+            moments.append((time.process_time(), time.perf_counter()))
+
         import_folder(source, out, jobs, note)
         return moments[-1][0] - moments[0][0], moments[-1][1] - moments[0][1]
 
@@ -205,9 +208,7 @@ def importing(folder: Path) -> None:
         f"importing a folder, CPU seconds: {len(files) / cpu:.0f} files a second, bare bz2 and unpickling {rate:.0f}: "
         f"{len(files) / cpu / rate:.2f} of it, target 0.67"
     )
-    print(
-        f"importing {len(files)} files by the wall clock: {one:.1f} s with one job, {two:.1f} s with two, start included"
-    )
+    print(f"importing {len(files)} files by the wall clock: {one:.1f} s with one job, {two:.1f} s with two")
 
 
 def main() -> None:

@@ -60,5 +60,5 @@ def to_xarray(table: Table) -> xarray.DataTree:
         import xarray
     except ImportError:
         raise NB201Error("to_xarray needs xarray: pip install 'nb201-env[xarray]'") from None
-    tree: xarray.DataTree = xarray.open_datatree(table.root.store, engine="zarr", consolidated=True)
+    tree: xarray.DataTree = xarray.open_datatree(table.store, engine="zarr", consolidated=True)
     return tree

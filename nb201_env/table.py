@@ -26,7 +26,6 @@ from nb201_env.schema import FORMAT, MISSING_COUNT, SPLITS, TRAINED_ON, VERSION
 
 if TYPE_CHECKING:
     import xarray
-    import zarr
 
 Floats32 = npt.NDArray[np.float32]
 Floats64 = npt.NDArray[np.float64]
@@ -120,7 +119,6 @@ class Table:
 
     Attributes:
         path: the folder or archive.
-        root: its zarr.Group, for what the methods do not cover.
         array: from the path of an array within the table to its values as stored, read-only and remembered.
         params: from a data set to the trainable parameters of all cells, int64 (15625,).
         macs: from a data set to the multiply-accumulates an image of all cells, int64 (15625,).
@@ -129,9 +127,7 @@ class Table:
 
     def __init__(self, path: Path):
         self.path = path
-        self.root: Any = _open_group(path)
-        self._nodes = _metadata_of(self.root)
-        self.attributes: dict[str, Any] = dict(self.root.attrs)
+        self.attributes, self._nodes = _read_metadata(path)
         if self.attributes.get("format") != FORMAT:
             raise TableFormatError(
                 f"{path} is a Zarr store but no {FORMAT}; `nb201 import` makes one from other formats"
@@ -157,19 +153,35 @@ class Table:
     def __repr__(self) -> str:
         return f"<Table {self.name!r}: {', '.join(self.datasets)}>"
 
+    @cached_property
+    def store(self) -> Any:
+        """Where zarr reads the table from."""
+        import zarr
+        from zarr.storage import LocalStore, ZipStore
+
+        store = LocalStore(self.path, read_only=True) if self.path.is_dir() else ZipStore(self.path, read_only=True)
+        zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)  # a zip is not open before something is
+        return store
+
+    @cached_property
+    def root(self) -> Any:
+        """The table as a zarr.Group, for what the methods do not cover."""
+        import zarr
+
+        return zarr.open_group(self.store, mode="r", zarr_format=3)
+
     def __contains__(self, path: str) -> bool:
         """Whether there is a group or array at a path within the table."""
         return path in self._nodes
 
     def attrs(self, path: str) -> Mapping[str, Any]:
         """Attributes of a group or array, by its path."""
-        attributes: Mapping[str, Any] = self._nodes[path].attributes
+        attributes: Mapping[str, Any] = self._nodes[path].get("attributes", {})
         return attributes
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Shape of an array, by its path."""
-        shape: tuple[int, ...] = self._nodes[path].shape
-        return shape
+        return tuple(self._nodes[path]["shape"])
 
     @property
     def name(self) -> str:
@@ -371,7 +383,7 @@ class Table:
     # --- finding things, with errors that say what there is -------------------------------------------------------
 
     def _groups(self, path: str) -> tuple[str, ...]:
-        below = [node.rpartition("/") for node, about in self._nodes.items() if about.node_type == "group"]
+        below = [node.rpartition("/") for node, about in self._nodes.items() if about["node_type"] == "group"]
         return tuple(sorted((name for parent, _, name in below if parent == path), key=lambda name: (len(name), name)))
 
     def _at(self, path: str) -> str:
@@ -437,8 +449,11 @@ class Table:
         return _frozen(self._read(path, ...))
 
     def _read(self, path: str, selection: Any) -> npt.NDArray[Any]:
+        import zarr
+        from zarr.storage import StorePath
+
         try:
-            return np.asarray(self.root[path][selection])
+            return np.asarray(zarr.Array.from_dict(StorePath(self.store, path), self._nodes[path])[selection])
         except Exception as error:  # a codec, a checksum or the store: all mean that the bytes are not what was written
             raise TableFormatError(f"{self._at(path)} cannot be read: the file is damaged ({error})") from error
 
@@ -470,8 +485,9 @@ class Table:
         if isinstance(trial, str) and trial not in ("mean", "all"):
             raise NB201Error(f"trial must be 'mean', 'all' or a number, got {trial!r}")
         if trial == "mean":
+            present = ~np.isnan(trials)
             with np.errstate(invalid="ignore"):
-                values = np.nansum(trials, axis=0) / np.count_nonzero(~np.isnan(trials), axis=0)
+                values = np.where(present, trials, 0.0).sum(axis=0) / present.sum(axis=0)
         elif where.num_trials == 0:
             raise MissingDataError(f"{self._at(where.path)} holds only means over trials, not trial {trial!r}")
         elif trial == "all":
@@ -507,21 +523,29 @@ def _listed(epochs: tuple[int, ...]) -> str:
     return ", ".join(map(str, epochs)) or "none"
 
 
-def _metadata_of(root: zarr.Group) -> dict[str, Any]:
-    """Metadata of every group and array by path; from the consolidated copy in the root if there is one."""
-    consolidated = root.metadata.consolidated_metadata
-    if consolidated is not None:
-        return dict(consolidated.flattened_metadata)
-    return {path: node.metadata for path, node in root.members(max_depth=None)}
+def _read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Attributes of the table, and the metadata of every group and array by path.
 
-
-def _open_group(path: Path) -> zarr.Group:
-    import zarr
-    from zarr.storage import LocalStore, ZipStore
-
+    They stand in the root's zarr.json, where `nb201_env.writer` consolidates them, so that opening a table is one read.
+    """
     try:
-        store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r", read_only=True)
-        return zarr.open_group(store, mode="r", zarr_format=3)
-    except (zipfile.BadZipFile, json.JSONDecodeError, OSError, KeyError, ValueError, TypeError) as error:
-        kind = "cut short or no zip archive" if isinstance(error, zipfile.BadZipFile) else f"no Zarr store ({error})"
-        raise TableFormatError(f"{path} is no table: it is {kind}") from None
+        if path.is_dir():
+            text = (path / "zarr.json").read_bytes()
+        else:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read("zarr.json")
+        root = json.loads(text)
+        nodes = (root["consolidated_metadata"] or {}).get("metadata") if "consolidated_metadata" in root else None
+        return root.get("attributes", {}), _walk(path) if nodes is None else nodes
+    except zipfile.BadZipFile:
+        raise TableFormatError(f"{path} is no table: it is cut short or no zip archive") from None
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise TableFormatError(f"{path} is no table: it is no Zarr store ({error})") from None
+
+
+def _walk(path: Path) -> dict[str, dict[str, Any]]:
+    """The metadata of every group and array of a store that another tool wrote without consolidating it."""
+    import zarr
+
+    members = zarr.open_group(str(path), mode="r").members(max_depth=None)
+    return {name: node.metadata.to_dict() for name, node in members}

@@ -62,7 +62,7 @@ def _array_problems(path: str, array: Any, members: dict[str, Any]) -> list[str]
     if name in ("correct", "accuracy", "loss") and "epoch" in parent and values.shape[-2] != parent["epoch"].shape[0]:
         problems.append(f"{path}: {values.shape[-2]} epochs where `epoch` lists {parent['epoch'].shape[0]}")
     if name == "correct":
-        images = parent.attrs["images"]
+        images = parent.attrs.get("images", np.inf)  # its absence is reported for the group
         missing = values == MISSING_COUNT[values.dtype.name]
         if ((values > images) & ~missing).any():
             where = np.argwhere((values > images) & ~missing)[0]

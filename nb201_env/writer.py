@@ -201,12 +201,11 @@ class TableWriter:
         if values.ndim != len(dimensions):
             raise NB201Error(f"{path}: expected dimensions {dimensions}, got shape {values.shape}")
         fill: Any = {"f": float("nan"), "u": MISSING_COUNT.get(values.dtype.name), "i": 0}[values.dtype.kind]
-        # A chunk is a few epochs of all cells, so that a column is read fast; a shard is one trial, so that files are
-        # few.
-        epochs = values.shape[1] if values.ndim == 3 else 1
+        # A chunk is a few epochs of all trials and cells, so that a column is one read; a shard makes an array one file.
+        epochs = values.shape[-2] if values.ndim > 1 else 1
         per_chunk = min(epochs, EPOCHS_PER_CHUNK)
-        chunks = (1, per_chunk, values.shape[-1])[-values.ndim :]
-        shards = (1, -(-epochs // per_chunk) * per_chunk, values.shape[-1]) if epochs > 1 else None
+        chunks = (*values.shape[:-2], per_chunk, values.shape[-1])[-values.ndim :]
+        shards = (*values.shape[:-2], -(-epochs // per_chunk) * per_chunk, values.shape[-1]) if epochs > 1 else None
         array = self._root.create_array(
             path,
             shape=values.shape,

@@ -86,3 +86,30 @@ def test_results_of_another_table_are_one_line(tmp_path, synthetic_path):
     result = nb201("bench", *other, "--queries", 5, "--runs", 1, "--out", tmp_path)
     assert result.returncode == 2
     assert "holds results of another table" in result.stderr
+
+
+def test_table_verify_and_export(tmp_path):
+    assert "published: nothing wrong, fingerprint e557" in nb201("table", "verify", "published").stdout
+    assert nb201("table", "export", "published", "--out", tmp_path / "p.csv").returncode == 0
+    result = nb201("import", "columns", tmp_path / "p.csv", "--out", tmp_path / "p.zarr.zip")
+    assert "fingerprint" in result.stdout
+    damaged = bytearray((tmp_path / "p.zarr.zip").read_bytes())
+    damaged[damaged.index(b"correct/c/0/0/0") + 200] ^= 1
+    (tmp_path / "d.zarr.zip").write_bytes(damaged)
+    result = nb201("table", "verify", tmp_path / "d.zarr.zip")
+    assert result.returncode == 2
+    assert "cannot be read" in result.stdout
+    assert "problems found" in result.stderr
+
+
+def test_import_nats(tmp_path):
+    from official_records import make_record, write_folder
+
+    write_folder(tmp_path / "f", {3: make_record(3)})
+    result = nb201("import", "nats", tmp_path / "f", "--out", tmp_path / "n.zarr")
+    assert "1 of 15625 cells; 15624 are missing" in result.stdout
+    (tmp_path / "f" / "000003.pickle.pbz2").write_bytes(b"BZh9 not really")
+    result = nb201("import", "nats", tmp_path / "f", "--out", tmp_path / "m.zarr")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1

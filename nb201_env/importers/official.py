@@ -219,10 +219,10 @@ def _columns(run: Mapping[str, Any], source: Source, epochs: int) -> Iterable[tu
     if run["epochs"] != epochs:
         raise ValueError(f"{run['epochs']} epochs in a schedule of {epochs}")
     every = range(epochs)
-    yield "train/correct", [run["train_acc1es"].get(epoch) for epoch in every]
-    yield "train/loss", [run["train_losses"].get(epoch) for epoch in every]
+    yield "train/correct", list(map(run["train_acc1es"].get, every))
+    yield "train/loss", list(map(run["train_losses"].get, every))
     if run["train_times"]:
-        yield "train_seconds", _once([run["train_times"].get(epoch) for epoch in every])
+        yield "train_seconds", _once(list(map(run["train_times"].get, every)))
     for name in run["eval_names"]:
         split, keys = source.splits[name], _keys(name, epochs)
         yield f"{split}/correct", list(map(run["eval_acc1es"].get, keys))
