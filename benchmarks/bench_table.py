@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 RECORDS = ROOT.parent / "shared" / "data" / "nats-tss-records"
 sys.path.insert(0, str(ROOT / "tests"))
 
-from official_records import make_record, write_folder  # noqa: E402
+from official_records import META, make_record, write_folder  # noqa: E402
 
 IMPORTED_RECORDS = 250
 
@@ -211,6 +211,26 @@ def importing(folder: Path) -> None:
     print(f"importing {len(files)} files by the wall clock: {one:.1f} s with one job, {two:.1f} s with two")
 
 
+def importing_pth(folder: Path) -> None:
+    import torch
+
+    from nb201_env.importers.nas201 import import_pth
+
+    records = {index: make_record(index) for index in range(IMPORTED_RECORDS)}
+    whole = {index: {"full": record["200"], "less": record["12"]} for index, record in records.items()}
+    torch.save({"meta_archs": META, "arch2infos": whole}, folder / "nb.pth", _use_new_zipfile_serialization=False)
+    began = time.perf_counter()
+    torch.load(folder / "nb.pth", weights_only=False)
+    unsafe = time.perf_counter() - began
+    began = time.perf_counter()
+    staged: list[float] = []
+    import_pth(folder / "nb.pth", folder / "pth.zarr", lambda done, total: staged.append(time.perf_counter()))
+    print(
+        f"importing {IMPORTED_RECORDS} cells of a .pth: {staged[-1] - began:.1f} s until compacted, safely; torch.load "
+        f"without its safeguards {unsafe:.1f} s; {time.perf_counter() - staged[-1]:.1f} s more to write the table"
+    )
+
+
 def main() -> None:
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, numpy {np.__version__}")
     with tempfile.TemporaryDirectory() as name:
@@ -220,6 +240,7 @@ def main() -> None:
         drop_in(folder)
         starting(folder)
         importing(folder)
+        importing_pth(folder)
         full_size(folder)
     print(f"peak memory of this run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
 

@@ -201,7 +201,7 @@ class TableWriter:
         if values.ndim != len(dimensions):
             raise NB201Error(f"{path}: expected dimensions {dimensions}, got shape {values.shape}")
         fill: Any = {"f": float("nan"), "u": MISSING_COUNT.get(values.dtype.name), "i": 0}[values.dtype.kind]
-        # A chunk is a few epochs of all trials and cells, so that a column is one read; a shard makes an array one file.
+        # A chunk is a few epochs of all trials and cells, so that a column is one read; a shard is one file.
         epochs = values.shape[-2] if values.ndim > 1 else 1
         per_chunk = min(epochs, EPOCHS_PER_CHUNK)
         chunks = (*values.shape[:-2], per_chunk, values.shape[-1])[-values.ndim :]
