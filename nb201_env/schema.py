@@ -113,6 +113,12 @@ GROUPS = (
                 "GPU-seconds from the start to the end of the epochs in the attribute `epochs`, where the source gives "
                 "only such totals. Stands instead of `epoch_seconds`.",
             ),
+            Field(
+                "trained_as",
+                "int64 (cell)",
+                False,
+                "Index of the cell that was trained for this row, -1 for none: rows of equal cells may be copies.",
+            ),
         ),
     ),
     Group(

@@ -108,6 +108,7 @@ class TableWriter:
         epoch_seconds: npt.ArrayLike | None = None,
         train_seconds: npt.ArrayLike | None = None,
         train_epochs: Sequence[int] | None = None,
+        trained_as: npt.ArrayLike | None = None,
     ) -> None:
         """Begin the nets trained by a recipe on one set of images.
 
@@ -121,6 +122,7 @@ class TableWriter:
             epoch_seconds: seconds of single epochs, broadcast to (trial or 1, epoch or 1, cell).
             train_seconds: instead, totals through each of `train_epochs`, broadcast to (trial or 1, epoch, cell).
             train_epochs: the epochs, from 1, that the totals belong to.
+            trained_as: index of the cell that was trained for each row, -1 for none; where rows may be copies.
         """
         if trained_on not in TRAINED_ON:
             raise NB201Error(f"trained_on must be one of {', '.join(TRAINED_ON)}, got {trained_on!r}")
@@ -130,6 +132,8 @@ class TableWriter:
         self._root.create_group(path, attributes={} if images is None else {"images": images})
         if epoch_seconds is not None:
             self._write_seconds(f"{path}/epoch_seconds", epoch_seconds)
+        if trained_as is not None:
+            self._write(f"{path}/trained_as", np.asarray(trained_as, "i8"), ("cell",))
         if train_seconds is not None:
             if train_epochs is None:
                 raise NB201Error("train_seconds needs train_epochs: the epochs that the totals belong to")

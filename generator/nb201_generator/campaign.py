@@ -1,0 +1,327 @@
+"""Training a set of cells into a table, block by block, so that an interruption loses at most the blocks in flight.
+
+Each block of a trial is one file in `{out}.parts/`, renamed into place when it is whole. When all are there, the table
+is assembled in official order. The plan is stored beside the parts, and another plan is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nb201_env import NUM_CELLS, Cell, NB201Error, TableFormatError
+from nb201_env.cell import all_macs, all_params
+from nb201_env.isomorphism import representatives
+from nb201_env.writer import TableWriter
+from nb201_generator.blocks import blocks_of
+from nb201_generator.images import SPLITS, ImageSet, load_images
+from nb201_generator.recipe import RECIPES, Recipe
+from nb201_generator.timing import time_cell
+from nb201_generator.train import train
+
+PLAN = "plan.json"
+TRIAL_SEEDS = (777, 888, 999)
+"""Seeds of the trials, in order: those of NAS-Bench-201."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a campaign trains.
+
+    Attributes:
+        dataset: name of a data set, or path of an `.npz`.
+        recipe: name of a recipe.
+        epochs: length of the schedule, if not the recipe's.
+        start: first official index.
+        stop: one past the last.
+        trials: number of repeat trainings.
+        dedupe: train one representative of each class of exactly equal cells; the others' rows are copies.
+        device: that trains and is timed.
+    """
+
+    dataset: str
+    recipe: str = "mini"
+    epochs: int | None = None
+    start: int = 0
+    stop: int = NUM_CELLS
+    trials: int = 1
+    dedupe: bool = False
+    device: str = "cpu"
+
+    def check(self) -> None:
+        """Raise NB201Error for a plan that cannot be carried out."""
+        if self.recipe not in RECIPES:
+            raise NB201Error(f"unknown recipe {self.recipe!r}; use one of {', '.join(RECIPES)}")
+        if not 0 <= self.start < self.stop <= NUM_CELLS:
+            raise NB201Error(f"cells must be a range a:b within 0:{NUM_CELLS}, got {self.start}:{self.stop}")
+        if not 1 <= self.trials <= len(TRIAL_SEEDS):
+            raise NB201Error(f"trials must be 1 to {len(TRIAL_SEEDS)}, got {self.trials}")
+        if self.epochs is not None and self.epochs < 1:
+            raise NB201Error(f"epochs must be at least 1, got {self.epochs}")
+        if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
+            raise NB201Error(f"device {self.device!r}: this PyTorch sees no CUDA device; use cpu")
+
+    def settings(self) -> Recipe:
+        """The recipe."""
+        recipe = RECIPES[self.recipe]
+        if self.epochs is None:
+            return recipe
+        return replace(recipe, name=f"{self.epochs}ep-{recipe.name}", epochs=self.epochs)
+
+    def trained(self) -> list[int]:
+        """Indices of the cells that are trained, ascending."""
+        cells = range(self.start, self.stop)
+        return sorted(set(representatives("exact")[cells].tolist())) if self.dedupe else list(cells)
+
+    def blocks(self) -> list[Block]:
+        """All blocks of all trials, in order."""
+        cells = blocks_of(self.trained())
+        return [Block(seed, i, tuple(b)) for seed in TRIAL_SEEDS[: self.trials] for i, b in enumerate(cells)]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Cells that are trained together under one seed."""
+
+    seed: int
+    number: int
+    cells: tuple[int, ...]
+
+    @property
+    def file(self) -> str:
+        """Name of its part."""
+        return f"{self.seed}-{self.number:05d}.npz"
+
+
+@lru_cache(maxsize=2)
+def _images(name: str) -> ImageSet:
+    return load_images(name)
+
+
+def train_block(plan: Plan, block: Block, parts: Path) -> None:
+    """Train and time a block and write its part."""
+    torch.set_num_threads(1)
+    images, recipe, device = _images(plan.dataset), plan.settings(), torch.device(plan.device)
+    cells = [Cell(index) for index in block.cells]
+    curves = train(cells, images, recipe, block.seed, device)
+    seconds = [time_cell(cell, images.num_classes, images.size, recipe, device) for cell in cells]
+    arrays: dict[str, Any] = {"cells": np.array(block.cells)}
+    for split, curve in curves.items():
+        arrays |= {f"{split}/correct": curve.correct, f"{split}/loss": curve.loss}
+    for name in ("train_step", "eval_image", "latency"):
+        arrays[name] = np.array([getattr(one, name) for one in seconds])
+    unfinished = parts / f".{block.file}.{os.getpid()}"
+    with unfinished.open("wb") as file:
+        np.savez(file, **arrays)
+    os.replace(unfinished, parts / block.file)
+
+
+def generate(
+    plan: Plan,
+    out: str | os.PathLike[str],
+    jobs: int = 1,
+    shard: tuple[int, int] = (0, 1),
+    progress: Progress = lambda done, total: None,
+) -> list[str]:
+    """Train what a plan says and write the table; go on where an earlier call of the same plan stopped.
+
+    Args:
+        plan: what to train.
+        out: the table.
+        jobs: number of processes, each on one thread.
+        shard: (i, n) trains every n-th block from the i-th and writes no table; `merge` joins the parts of all shards.
+        progress: called with blocks done and all blocks of this shard.
+
+    Returns:
+        What failed, one line a block; then no table is written, and the same call tries those blocks again.
+
+    Raises:
+        NB201Error: if the plan is bad, the table exists, or `out` has parts of another plan.
+    """
+    plan.check()
+    index, count = shard
+    if not 0 <= index < count:
+        raise NB201Error(f"shard must be i/n with 0 <= i < n, got {index}/{count}")
+    out = Path(out)
+    if out.exists():
+        raise NB201Error(f"{out} exists already; remove it or choose another name")
+    load_images(plan.dataset)
+    parts = _parts(out)
+    _claim(parts, plan)
+    blocks = plan.blocks()[index::count]
+    todo = [block for block in blocks if not (parts / block.file).exists()]
+    done, failures = len(blocks) - len(todo), []
+    progress(done, len(blocks))
+    for block, error in _run_all(plan, todo, parts, jobs):
+        if error is not None:
+            failures.append(f"block {block.file}: {error}")
+        else:
+            done += 1
+            progress(done, len(blocks))
+    if not failures and count == 1:
+        merge([out], out)
+        shutil.rmtree(parts)
+    return failures
+
+
+def _run_all(plan: Plan, blocks: Sequence[Block], parts: Path, jobs: int) -> Iterator[tuple[Block, str | None]]:
+    """Each block as it ends, with what went wrong; a process that dies takes only its own block with it."""
+    if jobs == 1:
+        for block in blocks:
+            yield block, _error_of(lambda block=block: train_block(plan, block, parts))  # type: ignore[misc]
+        return
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        running = {pool.submit(train_block, plan, block, parts): block for block in blocks}
+        for future in as_completed(running):
+            yield running[future], _error_of(future.result)
+
+
+def _error_of(call: Callable[[], object]) -> str | None:
+    try:
+        call()
+    except Exception as error:  # one block that fails must not end the campaign; it is reported and tried again
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _parts(out: Path) -> Path:
+    return out.with_name(out.name + ".parts")
+
+
+def _claim(parts: Path, plan: Plan) -> None:
+    """Store the plan beside its parts, or refuse if another one is there."""
+    parts.mkdir(parents=True, exist_ok=True)
+    path = parts / PLAN
+    if path.exists():
+        other = json.loads(path.read_text())
+        if other != asdict(plan):
+            differing = sorted(key for key in other if other[key] != asdict(plan).get(key))
+            raise NB201Error(
+                f"{parts} holds parts of another plan ({', '.join(differing)} differ); choose another name"
+            )
+        return
+    unfinished = parts / f".{PLAN}.{os.getpid()}"
+    unfinished.write_text(json.dumps(asdict(plan)))
+    os.replace(unfinished, path)
+
+
+def merge(outs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> None:
+    """Assemble a table from the parts of one or more shards of one plan.
+
+    Args:
+        outs: what the shards were told to write; their parts stand beside.
+        out: the table.
+
+    Raises:
+        NB201Error: if there are no parts, or they belong to different plans.
+        TableFormatError: if a block is missing or damaged.
+    """
+    folders = [_parts(Path(name)) for name in outs]
+    plans = []
+    for folder in folders:
+        if not (folder / PLAN).exists():
+            raise NB201Error(f"{folder} has no {PLAN}: no campaign was begun there")
+        plans.append(json.loads((folder / PLAN).read_text()))
+    if any(plan != plans[0] for plan in plans):
+        raise NB201Error("the parts belong to different plans")
+    plan = Plan(**plans[0])
+    blocks = plan.blocks()
+    found = {block: next((f / block.file for f in folders if (f / block.file).exists()), None) for block in blocks}
+    if missing := [block.file for block, path in found.items() if path is None]:
+        raise TableFormatError(f"{len(missing)} of {len(blocks)} blocks are missing, the first of them {missing[0]}")
+    _write(plan, {block: path for block, path in found.items() if path is not None}, Path(out))
+
+
+def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
+    images, recipe = _images(plan.dataset), plan.settings()
+    seeds = TRIAL_SEEDS[: plan.trials]
+    shape = plan.trials, recipe.epochs, NUM_CELLS
+    correct = {split: np.full(shape, -1, np.int64) for split in SPLITS}
+    loss = {split: np.full(shape, np.nan) for split in SPLITS}
+    seconds = {name: np.full((plan.trials, NUM_CELLS), np.nan) for name in ("train_step", "eval_image", "latency")}
+    for block, path in files.items():
+        trial, cells = seeds.index(block.seed), list(block.cells)
+        try:
+            with np.load(path, allow_pickle=False) as part:
+                for split in SPLITS:
+                    correct[split][trial][:, cells] = part[f"{split}/correct"]
+                    loss[split][trial][:, cells] = part[f"{split}/loss"]
+                for name, values in seconds.items():
+                    values[trial, cells] = part[name]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise TableFormatError(f"{path} is damaged ({error}); remove it and generate again") from None
+    trained_as = np.where(np.isin(np.arange(NUM_CELLS), range(plan.start, plan.stop)), np.arange(NUM_CELLS), -1)
+    if plan.dedupe:
+        trained_as = np.where(trained_as >= 0, representatives("exact"), -1)
+    rows = np.maximum(trained_as, 0)
+
+    def spread(values: Any, nothing: float) -> Any:
+        """The row of each cell's representative, nothing for cells outside the plan."""
+        return np.where(trained_as >= 0, values[..., rows], nothing)
+
+    step, image, latency = (spread(np.median(values, axis=0), np.nan) for values in seconds.values())
+    steps = -(-len(images.splits["train"].labels) // recipe.batch_size)
+    provenance = {
+        "source": "nb201 generate",
+        "device": _device_name(plan.device),
+        "torch": torch.__version__,
+        "seconds": "each cell alone, median of three steps and batches; of its representative where rows are copies",
+        "cells": int((trained_as >= 0).sum()),
+    }
+    network = recipe.channels, recipe.cells_per_stage
+    with TableWriter(out, images.name, provenance=provenance) as writer:
+        writer.add_dataset(
+            images.name,
+            num_classes=images.num_classes,
+            image_size=images.size,
+            image_hashes=images.hashes(),
+            latency=latency,
+            params=all_params(images.num_classes, *network),
+            macs=all_macs(images.num_classes, images.size, *network),
+        )
+        train_images = len(images.splits["train"].labels)
+        writer.add_training(
+            images.name,
+            recipe.name,
+            "full",
+            epochs=recipe.epochs,
+            images=train_images,
+            settings=recipe.settings(),
+            epoch_seconds=step * steps,
+            trained_as=trained_as if plan.dedupe else None,
+        )
+        for split in SPLITS:
+            count = len(images.splits[split].labels)
+            writer.add_split(
+                images.name,
+                recipe.name,
+                "full",
+                split,
+                images=count,
+                epochs=range(1, recipe.epochs + 1),
+                trial_seeds=seeds,
+                correct=spread(correct[split], -1).astype(np.int64),
+                loss=spread(loss[split], np.nan),
+                eval_seconds=image * count,
+            )
+
+
+def _device_name(device: str) -> str:
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, one thread, {platform.machine()}"

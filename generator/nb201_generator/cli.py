@@ -1,0 +1,105 @@
+"""The commands that the generator adds to `nb201`: generate, merge."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nb201_env import NB201Error, open_table
+
+app = typer.Typer()
+
+Out = Annotated[str, typer.Option(help="The table to write, FILE.zarr or FILE.zarr.zip.")]
+
+
+@app.command()
+def generate(
+    out: Out,
+    dataset: Annotated[str, typer.Option(help="digits, gratings, or the path of an .npz.")] = "digits",
+    recipe: Annotated[str, typer.Option(help="mini, 12ep or 200ep.")] = "mini",
+    epochs: Annotated[int | None, typer.Option(help="Length of the schedule, if not the recipe's.")] = None,
+    cells: Annotated[str, typer.Option(help="Range a:b of official indices.")] = "0:15625",
+    trials: Annotated[int, typer.Option(help="Repeat trainings, 1 to 3.")] = 1,
+    dedupe: Annotated[bool, typer.Option(help="Train one cell of each class of exactly equal ones.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    jobs: Annotated[int, typer.Option(help="Processes, each on one thread.")] = 1,
+    shard: Annotated[str, typer.Option(help="i/n trains every n-th block; `nb201 merge` joins.")] = "0/1",
+    dry_run: Annotated[bool, typer.Option(help="Say what would be trained and how long it may take.")] = False,
+) -> None:
+    """Train cells into a table. An interrupted run goes on by the same command."""
+    try:
+        import torch
+
+        from nb201_generator.campaign import Plan
+        from nb201_generator.campaign import generate as run
+    except ImportError as error:
+        raise NB201Error(f"generating needs {error.name}: pip install 'nb201-env[generator]'") from None
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    start, stop = _numbers(cells, ":", "--cells must be a:b")
+    index, count = _numbers(shard, "/", "--shard must be i/n")
+    plan = Plan(dataset, recipe, epochs, start, stop, trials, dedupe, device)
+    plan.check()
+    if dry_run:
+        _describe(plan)
+        return
+    columns = (TextColumn("blocks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("blocks", total=None)
+        failures = run(plan, out, jobs, (index, count), lambda done, all_: bar.update(task, completed=done, total=all_))
+    for failure in failures:
+        typer.echo(failure, err=True)
+    if failures:
+        raise NB201Error(f"{len(failures)} blocks failed; the same command tries them again")
+    if count == 1:
+        typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
+    else:
+        typer.echo(f"shard {shard} is trained; `nb201 merge` joins all shards when they are")
+
+
+@app.command()
+def merge(
+    shards: Annotated[list[str], typer.Argument(help="What each shard was told to write with --out.")],
+    out: Out,
+) -> None:
+    """Join the parts of a campaign's shards into a table."""
+    from nb201_generator.campaign import merge as run
+
+    run(shards, out)
+    typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
+
+
+def _numbers(text: str, separator: str, expected: str) -> tuple[int, int]:
+    first, _, second = text.partition(separator)
+    if not (first.isdecimal() and second.isdecimal()):
+        raise NB201Error(f"{expected}, got {text!r}")
+    return int(first), int(second)
+
+
+def _describe(plan: object) -> None:
+    """Cells, blocks, steps, and hours from a short timing on this device."""
+    from dataclasses import replace
+
+    from nb201_env import Cell
+    from nb201_generator.campaign import Plan
+    from nb201_generator.images import load_images
+    from nb201_generator.train import train
+
+    assert isinstance(plan, Plan)
+    images, recipe, blocks = load_images(plan.dataset), plan.settings(), plan.blocks()
+    steps = -(-len(images.splits["train"].labels) // recipe.batch_size) * recipe.epochs
+    sample = [Cell(index) for index in blocks[0].cells]
+    began = time.perf_counter()
+    train(sample, images, replace(recipe, epochs=1), blocks[0].seed, plan.device)
+    hours = (time.perf_counter() - began) * recipe.epochs * len(blocks) / 3600
+    typer.echo(
+        f"{len(plan.trained())} cells, {plan.trials} trials, {len(blocks)} blocks of up to {len(sample)} cells, "
+        f"{steps} steps each; about {hours:.1f} hours of training on one {plan.device}, by one epoch of the first "
+        "block, and the timing of each cell alone besides"
+    )

@@ -1,0 +1,55 @@
+"""Training recipes: all that decides how a net is trained, as plain data that is stored in the table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Stochastic gradient descent with Nesterov momentum and a cosine schedule, on plain cross-entropy.
+
+    Attributes:
+        name: under which the table stores it.
+        epochs: length of the schedule.
+        batch_size: images a step; the last, smaller batch of an epoch is used as well.
+        learning_rate: of the first epoch.
+        momentum: of Nesterov's kind.
+        weight_decay: on every parameter.
+        channels: width of the first stage.
+        cells_per_stage: how often each stage repeats the cell.
+        flip: whether training images are mirrored with probability one half.
+        crop_padding: pixels of zeros around a training image before a random crop to its size; 0 for no crop.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int = 256
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    channels: int = 16
+    cells_per_stage: int = 5
+    flip: bool = True
+    crop_padding: int = 4
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Of an epoch from 0, set once an epoch and never quite 0 (NAS-Bench-201's code, its cosine scheduler)."""
+        return 0.5 * self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs))
+
+    def settings(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("200ep", epochs=200),
+        Recipe("12ep", epochs=12),
+        Recipe("mini", epochs=13, batch_size=32, channels=8, cells_per_stage=1, flip=False, crop_padding=0),
+    )
+}
+"""`200ep` and `12ep` are NAS-Bench-201's (Dong and Yang, 2020, table 2); `mini` is for small images on a CPU."""

@@ -1,0 +1,164 @@
+"""Training many cells together on shared batches, and what comes out of it.
+
+A net's result does not depend on which others it is trained with, but for rounding: its initial weights come from the
+trial's seed as they would for the net alone, and batches and augmentation from another generator of that seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nb201_env import Cell
+from nb201_generator.fused import FusedNetwork, loss_of
+from nb201_generator.images import ImageSet, Split
+from nb201_generator.network import Network
+from nb201_generator.recipe import Recipe
+
+EVAL_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What nets reached on one split after each epoch: correct images, int64 (epochs, nets), and mean cross-entropy.
+
+    On the train split, both are running values of the epoch, in training mode on augmented images.
+    """
+
+    correct: npt.NDArray[np.int64]
+    loss: npt.NDArray[np.float64]
+
+
+class DeviceImages:
+    """A data set on the device that trains: batches, augmentation and normalisation without leaving it."""
+
+    def __init__(self, images: ImageSet, device: torch.device):
+        self.device = device
+        self._mean = torch.tensor(images.mean, device=device, dtype=torch.float32).view(1, -1, 1, 1)
+        self._std = torch.tensor(images.std, device=device, dtype=torch.float32).view(1, -1, 1, 1)
+        self.splits = {name: self._on_device(split) for name, split in images.splits.items()}
+
+    def _on_device(self, split: Split) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(split.images).to(self.device), torch.from_numpy(split.labels).to(self.device)
+
+    def training_batches(self, recipe: Recipe, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of shuffled, augmented, normalised batches."""
+        images, labels = self.splits["train"]
+        order = torch.randperm(len(labels), generator=generator).to(self.device)
+        for start in range(0, len(labels), recipe.batch_size):
+            chosen = order[start : start + recipe.batch_size]
+            yield self._normalise(augment(images[chosen], recipe, generator)), labels[chosen]
+
+    def evaluation_batches(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images of a split in order, normalised."""
+        images, labels = self.splits[split]
+        for start in range(0, len(labels), EVAL_BATCH):
+            part = slice(start, start + EVAL_BATCH)
+            yield self._normalise(images[part]), labels[part]
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        return (images - self._mean) / self._std
+
+
+def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Images mirrored at random, then cropped at random from their zero-padded selves, as the recipe says."""
+    count, device = len(images), images.device
+    if recipe.flip:
+        mirrored = torch.rand(count, generator=generator).to(device) < 0.5
+        images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+    if recipe.crop_padding:
+        pad, size = recipe.crop_padding, images.shape[-1]
+        corner = torch.randint(2 * pad + 1, (2, count, 1), generator=generator).to(device)
+        rows, columns = corner + torch.arange(size, device=device)
+        padded = functional.pad(images, (pad, pad, pad, pad))
+        which = torch.arange(count, device=device).view(-1, 1, 1, 1)
+        channel = torch.arange(images.shape[1], device=device).view(1, -1, 1, 1)
+        images = padded[which, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    return images
+
+
+def initial_network(
+    cells: Sequence[Cell], num_classes: int, recipe: Recipe, seed: int, device: torch.device
+) -> FusedNetwork:
+    """The fused network whose every net starts as PyTorch initialises it alone under the seed."""
+    singles = []
+    for cell in cells:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            singles.append(Network(cell, num_classes, recipe.channels, recipe.cells_per_stage))
+    fused = FusedNetwork(cells, num_classes, recipe.channels, recipe.cells_per_stage)
+    fused.load(singles)
+    return fused.to(device)
+
+
+def train(
+    cells: Sequence[Cell], images: ImageSet, recipe: Recipe, seed: int, device: torch.device | str = "cpu"
+) -> dict[str, Curves]:
+    """Train one net for each cell and evaluate all splits after every epoch.
+
+    Args:
+        cells: one for each net.
+        images: the data set.
+        recipe: how to train.
+        seed: of the trial: initial weights, batches and augmentation.
+        device: that trains.
+
+    Returns:
+        Curves of train, valid and test.
+    """
+    device = torch.device(device)
+    data = DeviceImages(images, device)
+    network = initial_network(cells, images.num_classes, recipe, seed, device)
+    optimizer = torch.optim.SGD(
+        network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+    )
+    generator = torch.Generator().manual_seed(seed)
+    epochs: list[dict[str, tuple[Tensor, Tensor]]] = []
+    for epoch in range(recipe.epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate_at(epoch)
+        found = {"train": _train_epoch(network, optimizer, data.training_batches(recipe, generator))}
+        found |= {split: _evaluate(network, data.evaluation_batches(split)) for split in ("valid", "test")}
+        epochs.append(found)
+    return {split: _curves([found[split] for found in epochs], images.splits[split]) for split in epochs[0]}
+
+
+def _train_epoch(
+    network: FusedNetwork, optimizer: torch.optim.Optimizer, batches: Iterator[tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """Correct images and summed losses of each net over one epoch, (nets,) each."""
+    network.train()
+    correct, total = torch.zeros(()), torch.zeros(())
+    for images, labels in batches:
+        logits = network(images)
+        losses = loss_of(logits, labels)
+        optimizer.zero_grad()
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        correct = correct.to(labels.device) + (logits.detach().argmax(dim=2) == labels).sum(dim=1)
+        total = total.to(labels.device) + losses.detach().double() * len(labels)
+    return correct, total
+
+
+@torch.no_grad()
+def _evaluate(network: FusedNetwork, batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Correct images and summed losses of each net, (nets,) each."""
+    network.eval()
+    correct, total = torch.zeros(()), torch.zeros(())
+    for images, labels in batches:
+        logits = network(images)
+        correct = correct.to(labels.device) + (logits.argmax(dim=2) == labels).sum(dim=1)
+        total = total.to(labels.device) + loss_of(logits, labels).double() * len(labels)
+    return correct, total
+
+
+def _curves(epochs: list[tuple[Tensor, Tensor]], split: Split) -> Curves:
+    correct = np.stack([correct.cpu().numpy() for correct, _ in epochs]).astype(np.int64)
+    loss = np.stack([total.cpu().numpy() for _, total in epochs]) / len(split.labels)
+    return Curves(correct, loss)

@@ -1,0 +1,282 @@
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from nb201_env import ALL_OPS, NUM_CELLS, NB201Error, Oracle, SimulatedClock, TableFormatError, open_table
+from nb201_env.cell import all_params
+from nb201_env.isomorphism import representatives
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from nb201_generator.blocks import blocks_of, reed_solomon_blocks  # noqa: E402
+from nb201_generator.campaign import TRIAL_SEEDS, Plan, generate, merge  # noqa: E402
+from nb201_generator.images import load_images  # noqa: E402
+from nb201_generator.recipe import RECIPES, Recipe  # noqa: E402
+from nb201_generator.train import augment, train  # noqa: E402
+
+KILLS = 5  # CI repeats few of them; `python tests/generator/test_campaign.py 20` as many as asked
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A small data set of three colours, learnt in an epoch."""
+    path = tmp_path_factory.mktemp("images") / "colours.npz"
+    write_tiny(path)
+    return str(path)
+
+
+def write_tiny(path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 64), ("valid", 40), ("test", 40)):
+        labels = rng.integers(3, size=count)
+        images = rng.integers(0, 120, (count, 3, 8, 8))
+        images[np.arange(count), labels] += 120
+        arrays |= {f"{split}_images": images.astype(np.uint8), f"{split}_labels": labels}
+    np.savez(path, **arrays)
+
+
+def plan_of(tiny, **changes):
+    return Plan(tiny, **{"epochs": 2, "start": 100, "stop": 160, "trials": 2, **changes})
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "whole.zarr"
+    assert generate(plan_of(tiny), out) == []
+    return out
+
+
+def test_what_is_in_the_table(whole):
+    table = open_table(whole)
+    assert table.verify() == []
+    assert table.epochs("colours", "2ep-mini", "test") == (1, 2)
+    assert table.root["colours/2ep-mini/full/valid"].attrs["trial_seeds"] == list(TRIAL_SEEDS[:2])
+    accuracy = table.accuracy("colours", "test", trial="all")
+    assert (~np.isnan(accuracy[:, 0])).nonzero()[0].tolist() == list(range(100, 160))
+    assert (accuracy[100:160, 0] != accuracy[100:160, 1]).any()
+    assert np.nanmax(accuracy) > 0.9
+    assert (table.train_seconds("colours", epoch=2)[100:160] > 0).all()
+    assert (table.params("colours") == all_params(3, 8, 1)).all()
+    assert not (whole.parent / "whole.zarr.parts").exists()
+
+
+def test_a_cell_does_not_depend_on_its_block(whole, tiny, tmp_path):
+    generate(plan_of(tiny, start=130, stop=133, trials=1), tmp_path / "few.zarr")
+    few, many = open_table(tmp_path / "few.zarr"), open_table(whole)
+    for split in ("train", "valid", "test"):
+        mine, other = (t.loss("colours", split, epoch=1, trial=0)[130:133] for t in (few, many))
+        assert np.allclose(mine, other, rtol=1e-3)
+
+
+def test_processes_and_shards_make_the_same_table(whole, tiny, tmp_path):
+    generate(plan_of(tiny), tmp_path / "two.zarr", jobs=2)
+    assert open_table(tmp_path / "two.zarr").fingerprint == open_table(whole).fingerprint
+    outs = [tmp_path / f"s{index}.zarr" for index in range(2)]
+    assert generate(plan_of(tiny), outs[0], shard=(0, 2)) == []
+    with pytest.raises(TableFormatError, match="3 of 6 blocks are missing"):
+        merge(outs[:1], tmp_path / "merged.zarr")
+    generate(plan_of(tiny), outs[1], shard=(1, 2))
+    merge(outs, tmp_path / "merged.zarr.zip")
+    assert open_table(tmp_path / "merged.zarr.zip").fingerprint == open_table(whole).fingerprint
+
+
+def kill_and_resume(tiny, out, kills, rng):
+    """Run the campaign in a process that is killed at random moments, then let it end; how often it was killed."""
+    script = (
+        "from nb201_generator.campaign import Plan, generate\n"
+        f"generate(Plan({tiny!r}, epochs=2, start=100, stop=160, trials=2), {str(out)!r})\n"
+    )
+    killed = 0
+    for _ in range(kills):
+        process = subprocess.Popen([sys.executable, "-c", script])
+        time.sleep(rng.uniform(0.5, 6))
+        if process.poll() is None:
+            killed += 1
+            os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        if out.exists():
+            return killed
+    subprocess.run([sys.executable, "-c", script], check=True)
+    return killed
+
+
+def test_kills_at_random_moments_change_nothing(whole, tiny, tmp_path):
+    assert kill_and_resume(tiny, tmp_path / "killed.zarr", KILLS, random.Random(0)) > 0
+    assert open_table(tmp_path / "killed.zarr").fingerprint == open_table(whole).fingerprint
+
+
+def test_a_block_that_fails_is_reported_and_tried_again(tiny, tmp_path, monkeypatch):
+    import nb201_generator.campaign as campaign
+
+    plan, out = plan_of(tiny, trials=1), tmp_path / "t.zarr"
+    real = campaign.train
+
+    def breaks_once(cells, *rest):
+        if cells[0].index == 125:
+            raise OSError("No space left on device")
+        return real(cells, *rest)
+
+    monkeypatch.setattr(campaign, "train", breaks_once)
+    (failure,) = generate(plan, out)
+    assert failure == "block 777-00001.npz: OSError: No space left on device"
+    assert not out.exists()
+    assert len(list((tmp_path / "t.zarr.parts").glob("*.npz"))) == 2
+    monkeypatch.setattr(campaign, "train", real)
+    assert generate(plan, out) == []
+    assert out.exists()
+
+
+def test_equal_cells_are_trained_once(tiny, tmp_path):
+    plan = plan_of(tiny, start=0, stop=60, trials=1, epochs=1, dedupe=True)
+    trained = plan.trained()
+    assert len(trained) < 60
+    generate(plan, tmp_path / "d.zarr")
+    table = open_table(tmp_path / "d.zarr")
+    accuracy = table.accuracy("colours")[:60]
+    lowest = representatives("exact")[:60]
+    assert (table.array("colours/1ep-mini/full/trained_as")[:60] == lowest).all()
+    assert (table.array("colours/1ep-mini/full/trained_as")[60:] == -1).all()
+    for index, cell in enumerate(lowest.tolist()):
+        if cell < 60:
+            assert accuracy[index] == accuracy[cell]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "mnist"}, "unknown data set 'mnist'; use one of digits, gratings, or the path of an .npz"),
+        ({"recipe": "long"}, "unknown recipe 'long'; use one of 200ep, 12ep, mini"),
+        ({"start": 5, "stop": 5}, "cells must be a range a:b within 0:15625, got 5:5"),
+        ({"trials": 4}, "trials must be 1 to 3, got 4"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+    ],
+)
+def test_bad_plans(tiny, tmp_path, changes, message):
+    with pytest.raises(NB201Error, match=message):
+        generate(Plan(**{"dataset": tiny, **changes}), tmp_path / "x.zarr")
+
+
+def test_another_plan_and_an_existing_table_are_refused(tiny, whole, tmp_path):
+    with pytest.raises(NB201Error, match="exists already"):
+        generate(plan_of(tiny), whole)
+    generate(plan_of(tiny), tmp_path / "t.zarr", shard=(5, 6))
+    with pytest.raises(NB201Error, match=r"holds parts of another plan \(trials differ\)"):
+        generate(plan_of(tiny, trials=1), tmp_path / "t.zarr")
+    with pytest.raises(NB201Error, match="no campaign was begun there"):
+        merge([tmp_path / "nothing.zarr"], tmp_path / "y.zarr")
+
+
+def test_an_oracle_over_a_part_of_the_space_is_refused(whole):
+    with pytest.raises(NB201Error, match="15565 of 15625 cells have no value"):
+        Oracle(open_table(whole), "colours", clock=SimulatedClock(max_queries=5))
+
+
+# --- blocks, images, recipes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3])
+def test_reed_solomon_blocks(dimension):
+    blocks = reed_solomon_blocks(dimension)
+    assert sorted(index for block in blocks for index in block) == list(range(NUM_CELLS))
+    for block in blocks:
+        assert len(block) == 5**dimension
+        for edge in range(6):
+            assert set(Counter(ALL_OPS[block, edge].tolist()).values()) == {5 ** (dimension - 1)}
+
+
+def test_blocks_of_a_part():
+    assert blocks_of(range(30)) == [list(range(25)), list(range(25, 30))]
+    assert blocks_of(range(NUM_CELLS)) == reed_solomon_blocks()
+
+
+def test_drawn_images_are_what_they_say_and_always_the_same():
+    for name, num_classes, test_images in (("digits", 10, 451), ("gratings", 24, 5_000)):
+        images = load_images(name)
+        assert (images.num_classes, images.size) == (num_classes, 8)
+        assert images.splits["test"].images.shape == (test_images, 3, 8, 8)
+        assert load_images(name).hashes() == images.hashes()
+        for split in images.splits.values():
+            assert set(split.labels.tolist()) == set(range(num_classes))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"test_labels": None}, "has no array 'test_labels'"),
+        (
+            {"valid_images": np.zeros((40, 3, 9, 9), np.uint8)},
+            r"must be \(n, 3, size, size\) with size a multiple of 4",
+        ),
+    ],
+)
+def test_npz_that_is_not_what_it_should_be(tiny, tmp_path, change, message):
+    with np.load(tiny) as file:
+        arrays = {name: file[name] for name in file.files} | change
+    np.savez(tmp_path / "bad.npz", **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(NB201Error, match=message):
+        load_images(str(tmp_path / "bad.npz"))
+
+
+def test_the_official_recipes():
+    long = RECIPES["200ep"]
+    assert (long.batch_size, long.momentum, long.weight_decay) == (256, 0.9, 5e-4)
+    assert long.learning_rate_at(0) == 0.1
+    assert long.learning_rate_at(199) == pytest.approx(6.2e-6, rel=0.01)
+    assert RECIPES["12ep"].learning_rate_at(11) == pytest.approx(1.7e-3, rel=0.01)
+
+
+def test_augmentation():
+    recipe = Recipe("x", 1, crop_padding=2)
+    images = torch.arange(4 * 3 * 8 * 8, dtype=torch.float32).view(4, 3, 8, 8) + 1
+    generator = torch.Generator().manual_seed(0)
+    seen = set()
+    for _ in range(300):
+        made = augment(images, recipe, generator)
+        assert made.shape == images.shape
+        for image, original in zip(made, images, strict=True):
+            padded = torch.nn.functional.pad(original, (2, 2, 2, 2))
+            crops = {
+                (flip, y, x)
+                for flip, base in ((0, padded), (1, padded.flip(2)))
+                for y in range(5)
+                for x in range(5)
+                if torch.equal(base[:, y : y + 8, x : x + 8], image)
+            }
+            assert crops
+            seen |= crops
+    assert len(seen) == 50
+
+
+def test_training_learns(tiny):
+    from nb201_env import Cell
+
+    curves = train([Cell(6111), Cell(1651)], load_images(tiny), Recipe("x", 6, 16, channels=8, cells_per_stage=1), 1)
+    accuracy = curves["valid"].correct / 40
+    assert accuracy[-1, 0] > 0.9
+    assert curves["train"].loss[-1, 0] < curves["train"].loss[0, 0]
+    assert curves["valid"].correct.shape == curves["valid"].loss.shape == (6, 2)
+
+
+if __name__ == "__main__":
+    import tempfile
+    from pathlib import Path
+
+    folder = Path(tempfile.mkdtemp())
+    write_tiny(folder / "colours.npz")
+    source = str(folder / "colours.npz")
+    generate(Plan(source, epochs=2, start=100, stop=160, trials=2), folder / "whole.zarr")
+    total, number, dice = 0, 0, random.Random(1)
+    while total < int(sys.argv[1]):
+        number += 1
+        total += kill_and_resume(source, folder / f"k{number}.zarr", 4, dice)
+        assert open_table(folder / f"k{number}.zarr").fingerprint == open_table(folder / "whole.zarr").fingerprint
+        print(f"{total} kills, {number} campaigns, all tables the same", flush=True)
