@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench-table format clean
+.PHONY: demo test lint bench-generator bench-table format clean
 
 # One environment with all extras serves every target; it is made again when what it depends on changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -23,6 +23,9 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -c "import sys, nb201_env; assert not {'torch', 'zarr'} & set(sys.modules), 'heavy import'"
+
+bench-generator: .venv/installed
+	$(BIN)/python benchmarks/bench_generator.py
 
 bench-table: .venv/installed
 	$(BIN)/python benchmarks/bench_table.py

@@ -113,3 +113,21 @@ def test_import_nats(tmp_path):
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_generate_and_merge(tmp_path):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("torch")
+    plan = ["--dataset", "digits", "--cells", "0:2", "--epochs", 1]
+    result = nb201("generate", *plan, "--out", tmp_path / "g.zarr")
+    assert "fingerprint" in result.stdout, result.stderr
+    assert "about" in nb201("generate", *plan, "--out", tmp_path / "d.zarr", "--dry-run").stdout
+    for bad, message in (
+        (["--cells", "5"], "--cells must be a:b, got '5'"),
+        (["--shard", "2/2"], "shard must be i/n with 0 <= i < n, got 2/2"),
+        (["--dataset", "mnist"], "unknown data set 'mnist'"),
+    ):
+        result = nb201("generate", *plan, *bad, "--out", tmp_path / "x.zarr")
+        assert result.returncode == 2
+        assert message in result.stderr
+        assert result.stderr.count("\n") == 1
