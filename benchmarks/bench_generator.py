@@ -64,20 +64,19 @@ def dispatched(step: Callable[[], None]) -> int:
 def main() -> None:
     torch.set_num_threads(1)
     print(f"PyTorch {torch.__version__}, one thread, {CHANNELS} channels, one cell a stage, {SIZE}x{SIZE} images")
+    alone = torch.nn.functional.cross_entropy
     for batch in (32, 64):
-        singles = [
-            stepper(Network(cell, CLASSES, CHANNELS, 1), torch.nn.functional.cross_entropy, batch) for cell in BLOCK
-        ]
+        singles = [stepper(Network(cell, CLASSES, CHANNELS, 1), alone, batch) for cell in BLOCK]
         alone_ops = sum(dispatched(step) for step in singles[:25]) / 25
         for nets in (1, 5, 25, 125):
             cells = BLOCK[:nets] if nets < 125 else BLOCK
             fused = stepper(FusedNetwork(cells, CLASSES, CHANNELS, 1), loss_of, batch)
             ops = dispatched(fused) / nets
             pairs = [(seconds_of(singles[:nets]), seconds_of([fused])) for _ in range(ROUNDS)]
-            speedup = float(np.median([alone / together for alone, together in pairs]))
+            speedup = float(np.median([single / together for single, together in pairs]))
             rate = nets * batch / min(together for _, together in pairs)
             print(
-                f"batch {batch}, {nets:3d} nets: {rate:,.0f} cell-images a second, {speedup:.2f} times one net after the other; "
+                f"batch {batch}, {nets:3d} nets: {rate:,.0f} cell-images a second, {speedup:.2f} times as fast as alone; "
                 f"operations a net and step {ops:.0f}, alone {alone_ops:.0f}: 1/{alone_ops / ops:.0f}",
                 flush=True,
             )
