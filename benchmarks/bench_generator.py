@@ -76,7 +76,7 @@ def main() -> None:
             speedup = float(np.median([single / together for single, together in pairs]))
             rate = nets * batch / min(together for _, together in pairs)
             print(
-                f"batch {batch}, {nets:3d} nets: {rate:,.0f} cell-images a second, {speedup:.2f} times as fast as alone; "
+                f"batch {batch}, {nets:3d} nets: {rate:,.0f} cell-images a second, {speedup:.2f} times as alone; "
                 f"operations a net and step {ops:.0f}, alone {alone_ops:.0f}: 1/{alone_ops / ops:.0f}",
                 flush=True,
             )

@@ -130,7 +130,9 @@ def _figure(dataset: str, by_agent: dict[str, list[Run]], axis: Callable[[Run], 
         (line,) = axes.step(grid, mean, where="post", label=agent, linewidth=1.4)
         axes.fill_between(grid, mean - half, mean + half, step="post", alpha=0.2, color=line.get_color(), linewidth=0)
     axes.axhline(truth.trial_deviation, color="0.5", linestyle=":", linewidth=1)
-    axes.set(xscale="log", yscale="log", xlabel=label, ylabel="regret of the incumbent (points)", title=dataset)
+    axes.set_yscale("symlog", linthresh=0.1)  # a regret of exactly 0 is reached
+    axes.set_ylim(bottom=0.0)
+    axes.set(xscale="log", xlabel=label, ylabel="regret of the incumbent (points)", title=dataset)
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small", frameon=False)
     text = io.StringIO()
