@@ -9,14 +9,12 @@ number of worker processes; seconds of the wall clock stand apart, in `wall_cloc
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ import numpy as np
 from nb201_agents.searcher import Learner, Searcher, Task, make_agent, tuned_on
 from nb201_env import NB201Error, Oracle, SimulatedClock, open_table
 from nb201_env.oracle import Evaluation
+from nb201_env.parallel import worker_map
 
 ENVIRONMENT = "NB201/BuildCell-v0"
 
@@ -224,10 +223,11 @@ def bench(
     _refuse_other_table(out, setups[0])
     total = len(todo) * runs
     done = 0
-    with _workers(jobs) as run_all:
+    with worker_map(jobs) as apply:
         for agent, setup in todo:
             parts = []
-            for chunk, (text, took) in run_all(list(_chunks(agent, setup, seed, runs, jobs))):
+            chunks = list(_chunks(agent, setup, seed, runs, jobs))
+            for chunk, (text, took) in zip(chunks, apply(run_chunk, chunks), strict=True):
                 parts.append(text)
                 done += chunk.stop - chunk.start
                 _append_wall_clock(out, chunk, took)
@@ -240,22 +240,6 @@ def _chunks(agent: str, setup: Setup, seed: int, runs: int, jobs: int) -> Iterat
     size = max(1, runs // (jobs * _CHUNKS_PER_JOB))
     for start in range(seed, seed + runs, size):
         yield Chunk(agent, setup, start, min(start + size, seed + runs))
-
-
-class _workers:
-    """Context manager: a function from chunks to (chunk, its result) in their order, in this process or in several."""
-
-    def __init__(self, jobs: int):
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(jobs, mp_context=context) if jobs > 1 else None
-
-    def __enter__(self) -> Callable[[Sequence[Chunk]], Iterator[tuple[Chunk, tuple[str, list[float]]]]]:
-        apply = map if self._pool is None else partial(self._pool.map)
-        return lambda chunks: zip(chunks, apply(run_chunk, chunks), strict=True)
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
 
 
 def _write(file: Path, text: str) -> None:

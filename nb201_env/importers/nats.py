@@ -8,14 +8,11 @@ later.
 from __future__ import annotations
 
 import bz2
-import multiprocessing
 import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from nb201_env.cell import NUM_CELLS, Cell
 from nb201_env.errors import TableFormatError
 from nb201_env.importers.official import Block, assemble, compact
 from nb201_env.importers.unpickle import restricted_load
+from nb201_env.parallel import worker_map
 
 SUFFIX = ".pickle.pbz2"
 META = f"meta{SUFFIX}"
@@ -94,7 +92,7 @@ def import_folder(
     total = len(files)
     done = total - sum(len(cells) for _, cells in todo)
     tasks = [([files[i] for i in cells], cells, _part(parts, start)) for start, cells in todo]
-    with _mapper(jobs) as apply:
+    with worker_map(jobs) as apply:
         for count in apply(_stage, tasks):
             done += count
             progress(done, total)
@@ -188,18 +186,3 @@ def _stage(task: tuple[list[Path], list[int], Path]) -> int:
         block = block.joined(Block.load(part))
     block.save(part)
     return len(cells)
-
-
-class _mapper:
-    """Context manager: a map in this process or over several, results as they come."""
-
-    def __init__(self, jobs: int):
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(jobs, mp_context=context) if jobs > 1 else None
-
-    def __enter__(self) -> Callable[..., Iterator[Any]]:
-        return map if self._pool is None else partial(self._pool.map)
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
