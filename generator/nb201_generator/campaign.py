@@ -27,7 +27,7 @@ from nb201_env.cell import all_macs, all_params
 from nb201_env.isomorphism import representatives
 from nb201_env.writer import TableWriter
 from nb201_generator.blocks import blocks_of
-from nb201_generator.images import SPLITS, ImageSet, load_images
+from nb201_generator.images import ImageSet, load_images
 from nb201_generator.recipe import RECIPES, Recipe
 from nb201_generator.timing import time_cell
 from nb201_generator.train import train
@@ -52,6 +52,7 @@ class Plan:
         trials: number of repeat trainings.
         dedupe: train one representative of each class of exactly equal cells; the others' rows are copies.
         device: that trains and is timed.
+        data: folder with the archives, for data sets that are read from them.
     """
 
     dataset: str
@@ -62,6 +63,7 @@ class Plan:
     trials: int = 1
     dedupe: bool = False
     device: str = "cpu"
+    data: str | None = None
 
     def check(self) -> None:
         """Raise NB201Error for a plan that cannot be carried out."""
@@ -109,14 +111,14 @@ class Block:
 
 
 @lru_cache(maxsize=2)
-def _images(name: str) -> ImageSet:
-    return load_images(name)
+def _images(name: str, folder: str | None) -> ImageSet:
+    return load_images(name, folder)
 
 
 def train_block(plan: Plan, block: Block, parts: Path) -> None:
     """Train and time a block and write its part."""
     torch.set_num_threads(1)
-    images, recipe, device = _images(plan.dataset), plan.settings(), torch.device(plan.device)
+    images, recipe, device = _images(plan.dataset, plan.data), plan.settings(), torch.device(plan.device)
     cells = [Cell(index) for index in block.cells]
     curves = train(cells, images, recipe, block.seed, device)
     seconds = [time_cell(cell, images.num_classes, images.size, recipe, device) for cell in cells]
@@ -160,7 +162,7 @@ def generate(
     out = Path(out)
     if out.exists():
         raise NB201Error(f"{out} exists already; remove it or choose another name")
-    load_images(plan.dataset)
+    _images(plan.dataset, plan.data)
     parts = _parts(out)
     _claim(parts, plan)
     blocks = plan.blocks()[index::count]
@@ -248,17 +250,17 @@ def merge(outs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -
 
 
 def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
-    images, recipe = _images(plan.dataset), plan.settings()
+    images, recipe = _images(plan.dataset, plan.data), plan.settings()
     seeds = TRIAL_SEEDS[: plan.trials]
     shape = plan.trials, recipe.epochs, NUM_CELLS
-    correct = {split: np.full(shape, -1, np.int64) for split in SPLITS}
-    loss = {split: np.full(shape, np.nan) for split in SPLITS}
+    correct = {split: np.full(shape, -1, np.int64) for split in images.splits}
+    loss = {split: np.full(shape, np.nan) for split in images.splits}
     seconds = {name: np.full((plan.trials, NUM_CELLS), np.nan) for name in ("train_step", "eval_image", "latency")}
     for block, path in files.items():
         trial, cells = seeds.index(block.seed), list(block.cells)
         try:
             with np.load(path, allow_pickle=False) as part:
-                for split in SPLITS:
+                for split in images.splits:
                     correct[split][trial][:, cells] = part[f"{split}/correct"]
                     loss[split][trial][:, cells] = part[f"{split}/loss"]
                 for name, values in seconds.items():
@@ -278,6 +280,7 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
     steps = -(-len(images.splits["train"].labels) // recipe.batch_size)
     provenance = {
         "source": "nb201 generate",
+        "splits": images.split_source,
         "device": _device_name(plan.device),
         "torch": torch.__version__,
         "seconds": "each cell alone, median of three steps and batches; of its representative where rows are copies",
@@ -298,19 +301,19 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
         writer.add_training(
             images.name,
             recipe.name,
-            "full",
+            images.trained_on,
             epochs=recipe.epochs,
             images=train_images,
             settings=recipe.settings(),
             epoch_seconds=step * steps,
             trained_as=trained_as if plan.dedupe else None,
         )
-        for split in SPLITS:
+        for split in images.splits:
             count = len(images.splits[split].labels)
             writer.add_split(
                 images.name,
                 recipe.name,
-                "full",
+                images.trained_on,
                 split,
                 images=count,
                 epochs=range(1, recipe.epochs + 1),

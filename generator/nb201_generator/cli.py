@@ -19,7 +19,8 @@ Out = Annotated[str, typer.Option(help="The table to write, FILE.zarr or FILE.za
 @app.command()
 def generate(
     out: Out,
-    dataset: Annotated[str, typer.Option(help="digits, gratings, or the path of an .npz.")] = "digits",
+    dataset: Annotated[str, typer.Option(help="digits, gratings, cifar10, cifar100, …, or an .npz.")] = "digits",
+    data: Annotated[str | None, typer.Option(help="Folder with the archives of CIFAR or ImageNet16.")] = None,
     recipe: Annotated[str, typer.Option(help="mini, 12ep or 200ep.")] = "mini",
     epochs: Annotated[int | None, typer.Option(help="Length of the schedule, if not the recipe's.")] = None,
     cells: Annotated[str, typer.Option(help="Range a:b of official indices.")] = "0:15625",
@@ -43,7 +44,7 @@ def generate(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     start, stop = _numbers(cells, ":", "--cells must be a:b")
     index, count = _numbers(shard, "/", "--shard must be i/n")
-    plan = Plan(dataset, recipe, epochs, start, stop, trials, dedupe, device)
+    plan = Plan(dataset, recipe, epochs, start, stop, trials, dedupe, device, data)
     plan.check()
     if dry_run:
         _describe(plan)
@@ -92,7 +93,7 @@ def _describe(plan: object) -> None:
     from nb201_generator.train import train
 
     assert isinstance(plan, Plan)
-    images, recipe, blocks = load_images(plan.dataset), plan.settings(), plan.blocks()
+    images, recipe, blocks = load_images(plan.dataset, plan.data), plan.settings(), plan.blocks()
     steps = -(-len(images.splits["train"].labels) // recipe.batch_size) * recipe.epochs
     sample = [Cell(index) for index in blocks[0].cells]
     began = time.perf_counter()

@@ -1,8 +1,9 @@
-"""Images to train on: two sets that need no download, and any `.npz`.
+"""Images to train on: two sets that need no download, the standard archives, and any `.npz`.
 
 * `digits`: scikit-learn's 8x8 handwritten digits, ten classes, made harder by Gaussian noise that is drawn once.
 * `gratings`: coloured 8x8 gratings drawn from a seed; the class is an orientation, a frequency, and sine or square
   wave.
+* `cifar10`, `cifar10-full`, `cifar100`, `ImageNet16-120`: see `nb201_generator.archives`.
 * a path ending in `.npz`: arrays `{split}_images` (n, 3, size, size), uint8 or float, and `{split}_labels` (n,), for
   the splits train, valid and test.
 """
@@ -41,6 +42,8 @@ class ImageSet:
         splits: train, valid and test.
         mean: of each channel, subtracted after augmentation.
         std: of each channel, divided by after that.
+        trained_on: `half` or `full`, the part of the training images that `train` is.
+        split_source: where the division into splits comes from.
     """
 
     name: str
@@ -48,6 +51,8 @@ class ImageSet:
     splits: dict[str, Split]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    trained_on: str = "full"
+    split_source: str = "in the order of the source"
 
     @property
     def size(self) -> int:
@@ -62,16 +67,27 @@ class ImageSet:
         }
 
 
-def load_images(name: str) -> ImageSet:
+def load_images(name: str, folder: str | None = None) -> ImageSet:
     """The data set of a name or path.
 
+    Args:
+        name: digits, gratings, one of `nb201_generator.archives.ARCHIVES`, or the path of an `.npz`.
+        folder: with the archives.
+
     Raises:
-        NB201Error: if there is none, or a package or an array that it needs is missing.
+        NB201Error: if there is none, or a package, file or array that it needs is missing.
     """
+    from nb201_generator.archives import ARCHIVES
+
     if name.endswith(".npz"):
         return _from_npz(Path(name))
+    if name in ARCHIVES:
+        if folder is None:
+            raise NB201Error(f"the data set {name} is read from its archive: name the folder that holds it with --data")
+        return ARCHIVES[name](Path(folder))
     if name not in DRAWN:
-        raise NB201Error(f"unknown data set {name!r}; use one of {', '.join(DRAWN)}, or the path of an .npz")
+        names = ", ".join([*DRAWN, *ARCHIVES])
+        raise NB201Error(f"unknown data set {name!r}; use one of {names}, or the path of an .npz")
     return DRAWN[name]()
 
 

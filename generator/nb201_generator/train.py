@@ -110,7 +110,7 @@ def train(
         device: that trains.
 
     Returns:
-        Curves of train, valid and test.
+        Curves of train and of every other split that the data set has.
     """
     device = torch.device(device)
     data = DeviceImages(images, device)
@@ -124,7 +124,9 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate_at(epoch)
         found = {"train": _train_epoch(network, optimizer, data.training_batches(recipe, generator))}
-        found |= {split: _evaluate(network, data.evaluation_batches(split)) for split in ("valid", "test")}
+        found |= {
+            split: _evaluate(network, data.evaluation_batches(split)) for split in images.splits if split != "train"
+        }
         epochs.append(found)
     return {split: _curves([found[split] for found in epochs], images.splits[split]) for split in epochs[0]}
 

@@ -10,8 +10,8 @@ from nb201_env.errors import TableFormatError
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes], allowed: Mapping[str, Any]):
-        super().__init__(file)
+    def __init__(self, file: IO[bytes], allowed: Mapping[str, Any], encoding: str):
+        super().__init__(file, encoding=encoding)
         self._allowed = allowed
 
     def find_class(self, module: str, name: str) -> Any:
@@ -21,19 +21,22 @@ class _Unpickler(pickle.Unpickler):
             raise TableFormatError(f"refused: the pickle names {module}.{name}, which no such file needs") from None
 
 
-def restricted_load(file: IO[bytes], source: str, allowed: Mapping[str, Any] | None = None) -> Any:
+def restricted_load(
+    file: IO[bytes], source: str, allowed: Mapping[str, Any] | None = None, encoding: str = "ASCII"
+) -> Any:
     """Unpickle a file that may name nothing but `allowed` (none by default).
 
     Args:
         file: an open binary file.
         source: what to call the file in errors.
         allowed: "module.name" to the object that stands for it.
+        encoding: of strings that Python 2 wrote, as in `pickle.load`.
 
     Raises:
         TableFormatError: if the file is no pickle, is cut short, or names anything else.
     """
     try:
-        return _Unpickler(file, allowed or {}).load()
+        return _Unpickler(file, allowed or {}, encoding).load()
     except TableFormatError as error:
         raise TableFormatError(f"{source}: {error}") from None
     except (pickle.UnpicklingError, EOFError, ValueError, IndexError, KeyError, AttributeError, TypeError) as error:

@@ -153,7 +153,7 @@ def test_equal_cells_are_trained_once(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dataset": "mnist"}, "unknown data set 'mnist'; use one of digits, gratings, or the path of an .npz"),
+        ({"dataset": "mnist"}, "unknown data set 'mnist'; use one of digits, gratings, cifar10, cifar10-full"),
         ({"recipe": "long"}, "unknown recipe 'long'; use one of 200ep, 12ep, mini"),
         ({"start": 5, "stop": 5}, "cells must be a range a:b within 0:15625, got 5:5"),
         ({"trials": 4}, "trials must be 1 to 3, got 4"),
