@@ -26,7 +26,7 @@ app = typer.Typer()
 
 DEMO_AGENTS = ("random", "params", "rea", "rea-50", "local-search", "reinforce", "ppo")
 DEMO_QUERIES = 100
-DEMO_RUNS = 24
+DEMO_RUNS = 100
 _DEMO_JOBS = min(2, os.cpu_count() or 1)
 
 Jobs = Annotated[int, typer.Option(help="Worker processes.")]
