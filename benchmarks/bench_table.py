@@ -169,7 +169,7 @@ def full_size(folder: Path) -> None:
     took = time.perf_counter() - began
     print(f"full-size table: written in {took:.0f} s, {size / 1e9:.2f} GB on disk (the original: 1.3 GB)", flush=True)
     code = (
-        f"import time, nb201_env; t = nb201_env.open_table({str(path)!r}); began = time.perf_counter();"
+        f"import time, zarr, nb201_env; t = nb201_env.open_table({str(path)!r}); began = time.perf_counter();"
         "t.accuracy('cifar10', epoch=100); took = time.perf_counter() - began;"
         "high = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0];"
         "print(took, int(high.split()[1]) / 1e3)"

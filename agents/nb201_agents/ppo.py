@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from typing import Any, ClassVar
 
@@ -29,20 +30,19 @@ class PPO:
     tuned_on: ClassVar[tuple[str, ...]] = ("cifar100",)
 
     def __init__(self, task: Task, rng: np.random.Generator):
-        pass
+        for package in ("torch", "stable_baselines3"):  # before a comparison begins, not in the middle of it
+            if importlib.util.find_spec(package) is None:
+                raise NB201Error(f"the agent ppo needs {package}: pip install 'nb201-env[agents]'")
 
     def train(self, env: gym.Env[Any, Any], seed: int) -> None:
         """Learn until the budget is used up.
 
         Raises:
-            NB201Error: if the budget ended before the first update, so that nothing was learnt, or if
-                Stable-Baselines3 is not installed.
+            NB201Error: if the budget ended before the first update, so that nothing was learnt.
         """
-        try:
-            import stable_baselines3
-            import torch
-        except ImportError as error:
-            raise NB201Error(f"the agent ppo needs {error.name}: pip install 'nb201-env[agents]'") from None
+        import stable_baselines3
+        import torch
+
         from nb201_env.integrations.sb3 import StopOnBudget
 
         threads = torch.get_num_threads()

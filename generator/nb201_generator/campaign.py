@@ -182,7 +182,10 @@ def generate(
 
 
 def _run_all(plan: Plan, blocks: Sequence[Block], parts: Path, jobs: int) -> Iterator[tuple[Block, str | None]]:
-    """Each block as it ends, with what went wrong; a process that dies takes only its own block with it."""
+    """Each block as it ends, with what went wrong.
+
+    A worker that is killed ends the pool: every block that was not done is reported, and the next call trains it.
+    """
     if jobs == 1:
         for block in blocks:
             yield block, _error_of(lambda block=block: train_block(plan, block, parts))  # type: ignore[misc]

