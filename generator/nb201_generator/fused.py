@@ -2,8 +2,7 @@
 
 Activations are (batch, K·channels, height, width): the channels of net 0, then of net 1, and so on. Convolutions are
 grouped by net, batch norm sees K·channels independent channels, and the classifier is one batched product. Within a
-cell, the convs of an edge are computed only for the nets that have one there: on each edge, the nets with a 1x1, a 3x3
-and a pooling are gathered, computed together and added to the node, so that nothing is computed to be thrown away.
+cell, an op is computed only for the nets that have it: see `FusedCell`.
 
 A gradient never crosses from one net to another, so the sum of the nets' losses trains each as its own loss would.
 """
@@ -50,6 +49,10 @@ class FusedReLUConvBN(nn.Module):
 class FusedCell(nn.Module):
     """One cell of each of K nets, whose ops differ from net to net.
 
+    All edges that leave a node are computed together: what they read is gathered once, then there is one grouped
+    convolution for all their 1x1, one for all their 3x3 and one pooling, whose results are added to the nodes that the
+    edges lead to.
+
     Args:
         cells: one for each net.
         channels: of one net.
@@ -59,38 +62,42 @@ class FusedCell(nn.Module):
         super().__init__()
         self.nets, self.channels = len(cells), channels
         self.convs = nn.ModuleDict()
-        for edge in range(len(EDGES)):
-            for op in (SKIP, CONV_1X1, CONV_3X3, AVG_POOL):
-                members = [net for net, cell in enumerate(cells) if cell.ops[edge] == op]
-                self.register_buffer(f"members_{edge}_{op}", torch.tensor(members, dtype=torch.long), persistent=False)
-                if op in (CONV_1X1, CONV_3X3) and members:
-                    kernel = 1 if op == CONV_1X1 else 3
-                    self.convs[f"{edge}_{op}"] = FusedReLUConvBN(len(members), channels, channels, kernel)
+        self.users: dict[tuple[int, int], list[tuple[int, list[int]]]] = {}
+        for source in (0, 1, 2):
+            for op in _COMPUTED:
+                users = [(edge, _nets_with(cells, edge, op)) for edge, (start, _) in enumerate(EDGES) if start == source]
+                self.users[source, op] = [(edge, nets) for edge, nets in users if nets]
+                for edge, nets in users:
+                    self.register_buffer(f"nets_{edge}_{op}", torch.tensor(nets, dtype=torch.long), persistent=False)
+                gathered = [net for _, nets in users for net in nets]
+                self.register_buffer(f"read_{source}_{op}", torch.tensor(gathered, dtype=torch.long), persistent=False)
+                if op in _KERNELS and gathered:
+                    self.convs[f"{source}_{op}"] = FusedReLUConvBN(len(gathered), channels, channels, _KERNELS[op])
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, nets·channels, h, w) to the same shape."""
         batch, _, *size = x.shape
-        nodes = [x.view(batch, self.nets, self.channels, *size)]
-        for target in (1, 2, 3):
-            total = torch.zeros_like(nodes[0])
-            for edge, (source, end) in enumerate(EDGES):
-                if end == target:
-                    total = self._add_edge(total, edge, nodes[source])
-            nodes.append(total)
-        return nodes[3].flatten(1, 2)
-
-    def _add_edge(self, total: Tensor, edge: int, source: Tensor) -> Tensor:
-        for op in (SKIP, CONV_1X1, CONV_3X3, AVG_POOL):
-            members = self.get_buffer(f"members_{edge}_{op}")
-            if not len(members):
+        first = x.view(batch, self.nets, self.channels, *size)
+        nodes = [first, *(torch.zeros_like(first) for _ in range(3))]
+        for (source, op), users in self.users.items():
+            if not users:
                 continue
-            y = source.index_select(1, members)
+            y = nodes[source].index_select(1, self.get_buffer(f"read_{source}_{op}"))
             if op == AVG_POOL:
                 y = average(y)
-            elif op != SKIP:
-                y = self.convs[f"{edge}_{op}"](y.flatten(1, 2)).view_as(y)
-            total = total.index_add(1, members, y)
-        return total
+            elif op in _KERNELS:
+                y = self.convs[f"{source}_{op}"](y.flatten(1, 2)).view(y.shape)
+            for (edge, _), part in zip(users, y.split([len(nets) for _, nets in users], dim=1), strict=True):
+                nodes[EDGES[edge][1]].index_add_(1, self.get_buffer(f"nets_{edge}_{op}"), part)
+        return nodes[3].flatten(1, 2)
+
+
+_COMPUTED = (SKIP, CONV_1X1, CONV_3X3, AVG_POOL)
+_KERNELS = {CONV_1X1: 1, CONV_3X3: 3}
+
+
+def _nets_with(cells: Sequence[Cell], edge: int, op: int) -> list[int]:
+    return [net for net, cell in enumerate(cells) if cell.ops[edge] == op]
 
 
 def average(x: Tensor) -> Tensor:
@@ -171,50 +178,54 @@ class FusedNetwork(nn.Module):
     def load(self, networks: Sequence[Network]) -> None:
         """Take over the parameters and running statistics of single networks of the same cells, in order."""
         for name, tensor in self.named_tensors():
-            for net, part in self.parts(name, tensor):
-                part.copy_(_single_tensor(networks[net], self, name, net))
+            for net, single, part in self.parts(name, tensor):
+                part.copy_(network_tensor(networks[net], single).reshape(part.shape))
 
     def named_tensors(self) -> list[tuple[str, Tensor]]:
         """Parameters and running statistics by name."""
         buffers = [(n, b) for n, b in self.named_buffers() if n.endswith(("running_mean", "running_var"))]
         return [*self.named_parameters(), *buffers]
 
-    def parts(self, name: str, tensor: Tensor) -> list[tuple[int, Tensor]]:
-        """The share of each net in a tensor of `named_tensors`, as (net, view), for the nets that have one."""
+    def parts(self, name: str, tensor: Tensor) -> list[tuple[int, str, Tensor]]:
+        """The shares of the nets in a tensor of `named_tensors`.
+
+        Returns:
+            For each share the net, what the tensor is called in the net alone (see `network_tensor`), and a view.
+        """
         pieces = name.split(".")
-        nets = range(len(self.cells))
         if "convs" in pieces:
             block = self.blocks[int(pieces[1])]
-            edge, op = pieces[3].split("_")
-            members = block.get_buffer(f"members_{edge}_{op}").tolist()
-            return list(zip(members, tensor.chunk(len(members)), strict=True))
-        return list(zip(nets, tensor.chunk(len(nets)), strict=True))
+            assert isinstance(block, FusedCell)
+            source, op = map(int, pieces[3].split("_"))
+            users = [(edge, net) for edge, nets in block.users[source, op] for net in nets]
+            inner = f"{_INNER[pieces[4]]}.{pieces[5]}"
+            names = [(net, f"cells.{pieces[1]}.layers.{edge}.{inner}") for edge, net in users]
+        else:
+            names = [(net, _single_name(pieces)) for net in range(len(self.cells))]
+        return [(*found, part) for found, part in zip(names, tensor.chunk(len(names)), strict=True)]
 
 
-def _single_tensor(network: Network, fused: FusedNetwork, name: str, net: int) -> Tensor:
-    """The tensor of a single network that corresponds to a net's share of a fused tensor, in its shape."""
-    tensors = dict([*network.named_parameters(), *network.named_buffers()])
-    tensor = tensors[single_name(name)]
-    if name == "weight":
-        return tensor.T[None]
-    return tensor[None, None] if name == "bias" else tensor
+_INNER = {"conv": "op.1", "bn": "op.2"}
+_TOP = {"stem": "stem.0", "stem_bn": "stem.1", "last_bn": "lastact.0"}
 
 
-def single_name(name: str) -> str:
-    """What a fused tensor is called in the single network."""
-    top = {"stem": "stem.0", "stem_bn": "stem.1", "last_bn": "lastact.0"}
-    pieces = name.split(".")
+def _single_name(pieces: list[str]) -> str:
+    """What a tensor outside the cells is called in the single network."""
     if pieces[0] in ("weight", "bias"):
         return f"classifier.{pieces[0]}"
-    if pieces[0] in top:
-        return f"{top[pieces[0]]}.{pieces[1]}"
-    inner = {"conv": "op.1", "bn": "op.2"}
-    if pieces[2] == "convs":
-        edge = pieces[3].split("_")[0]
-        return f"cells.{pieces[1]}.layers.{edge}.{inner[pieces[4]]}.{pieces[5]}"
+    if pieces[0] in _TOP:
+        return f"{_TOP[pieces[0]]}.{pieces[1]}"
     if pieces[2] == "downsample":
         return f"cells.{pieces[1]}.downsample.1.weight"
-    return f"cells.{pieces[1]}.{pieces[2]}.{inner[pieces[3]]}.{pieces[4]}"
+    return f"cells.{pieces[1]}.{pieces[2]}.{_INNER[pieces[3]]}.{pieces[4]}"
+
+
+def network_tensor(network: Network, name: str) -> Tensor:
+    """A parameter or running statistic of a single network, laid out as a fused network's; only the classifier's is
+    not the same.
+    """
+    tensor = dict([*network.named_parameters(), *network.named_buffers()])[name]
+    return tensor.T if name == "classifier.weight" else tensor
 
 
 def loss_of(logits: Tensor, labels: Tensor) -> Tensor:

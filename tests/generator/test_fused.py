@@ -6,7 +6,7 @@ from nb201_env import Cell
 
 torch = pytest.importorskip("torch")
 
-from nb201_generator.fused import FusedNetwork, average, loss_of  # noqa: E402
+from nb201_generator.fused import FusedNetwork, average, loss_of, network_tensor  # noqa: E402
 from nb201_generator.network import Network  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
@@ -28,10 +28,8 @@ def optimizer_of(network):
 
 def assert_same(singles, fused):
     for name, tensor in fused.named_tensors():
-        from nb201_generator.fused import _single_tensor
-
-        for net, part in fused.parts(name, tensor):
-            expected = _single_tensor(singles[net], fused, name, net)
+        for net, single, part in fused.parts(name, tensor):
+            expected = network_tensor(singles[net], single).reshape(part.shape)
             assert torch.allclose(part, expected, rtol=1e-9, atol=1e-11), (name, net)
 
 
@@ -64,7 +62,7 @@ def test_every_parameter_of_every_net_is_there_once():
     singles, fused = make()
     counted = [0] * len(singles)
     for name, parameter in fused.named_parameters():
-        for net, part in fused.parts(name, parameter):
+        for net, _, part in fused.parts(name, parameter):
             counted[net] += part.numel()
     assert counted == [sum(p.numel() for p in single.parameters()) for single in singles]
 
