@@ -1,4 +1,4 @@
-"""Is a data set fit for a mini table? Train random cells twice and compare: `python benchmarks/mini_gate.py digits`.
+"""Is a data set fit for a mini table? Train random cells twice and compare: `python benchmarks/mini_gate.py digits 13`.
 
 A useful table spreads cells out, repeats itself from seed to seed, and ranks cells somewhat as CIFAR-10 does beyond
 what their size says: 10-90 % range of validation accuracy above 5 points, Spearman correlation of two seeds at least
@@ -8,6 +8,7 @@ what their size says: 10-90 % range of validation accuracy above 5 points, Spear
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -35,9 +36,9 @@ def partial_spearman(a: np.ndarray, b: np.ndarray, given: np.ndarray) -> float:
     return (ab - ac * bc) / np.sqrt((1 - ac**2) * (1 - bc**2))
 
 
-def main(name: str) -> None:
+def main(name: str, epochs: int) -> None:
     torch.set_num_threads(1)
-    images, recipe = load_images(name), RECIPES["mini"]
+    images, recipe = load_images(name), replace(RECIPES["mini"], epochs=epochs)
     cells = np.sort(np.random.default_rng(0).choice(NUM_CELLS, CELLS, replace=False))
     valid = np.zeros((len(SEEDS), CELLS))
     for trial, seed in enumerate(SEEDS):
@@ -56,4 +57,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

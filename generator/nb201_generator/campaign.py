@@ -255,9 +255,9 @@ def merge(outs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -
 def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
     images, recipe = _images(plan.dataset, plan.data), plan.settings()
     seeds = TRIAL_SEEDS[: plan.trials]
-    shape = plan.trials, recipe.epochs, NUM_CELLS
-    correct = {split: np.full(shape, -1, np.int64) for split in images.splits}
-    loss = {split: np.full(shape, np.nan) for split in images.splits}
+    shapes = {split: (plan.trials, len(recipe.evaluated(split)), NUM_CELLS) for split in images.splits}
+    correct = {split: np.full(shape, -1, np.int64) for split, shape in shapes.items()}
+    loss = {split: np.full(shape, np.nan) for split, shape in shapes.items()}
     seconds = {name: np.full((plan.trials, NUM_CELLS), np.nan) for name in ("train_step", "eval_image", "latency")}
     for block, path in files.items():
         trial, cells = seeds.index(block.seed), list(block.cells)
@@ -319,7 +319,7 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
                 images.trained_on,
                 split,
                 images=count,
-                epochs=range(1, recipe.epochs + 1),
+                epochs=recipe.evaluated(split),
                 trial_seeds=seeds,
                 correct=spread(correct[split], -1).astype(np.int64),
                 loss=spread(loss[split], np.nan),

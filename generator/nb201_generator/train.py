@@ -27,7 +27,8 @@ EVAL_BATCH = {"cpu": 64, "cuda": 256}
 
 @dataclass(frozen=True)
 class Curves:
-    """What nets reached on one split after each epoch: correct images, int64 (epochs, nets), and mean cross-entropy.
+    """What nets reached on one split after each epoch that the recipe evaluates it at: correct images, int64
+    (epochs, nets), and mean cross-entropy.
 
     On the train split, both are running values of the epoch, in training mode on augmented images.
     """
@@ -126,11 +127,14 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate_at(epoch)
         found = {"train": _train_epoch(network, optimizer, data.training_batches(recipe, generator))}
-        found |= {
-            split: _evaluate(network, data.evaluation_batches(split)) for split in images.splits if split != "train"
-        }
+        for split in images.splits:
+            if split != "train" and epoch + 1 in recipe.evaluated(split):
+                found[split] = _evaluate(network, data.evaluation_batches(split))
         epochs.append(found)
-    return {split: _curves([found[split] for found in epochs], images.splits[split]) for split in epochs[0]}
+    return {
+        name: _curves([found[name] for found in epochs if name in found], split)
+        for name, split in images.splits.items()
+    }
 
 
 def _train_epoch(
