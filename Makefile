@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench-generator bench-table format clean
+.PHONY: demo test lint bench-env bench-generator bench-table format clean
 
 # One environment with all extras serves every target; it is made again when what it depends on changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -26,6 +26,9 @@ lint: .venv/installed
 
 bench-generator: .venv/installed
 	$(BIN)/python benchmarks/bench_generator.py
+
+bench-env: .venv/installed
+	$(BIN)/python benchmarks/bench_env.py
 
 bench-table: .venv/installed
 	$(BIN)/python benchmarks/bench_table.py

@@ -77,6 +77,7 @@ class Oracle:
     Attributes:
         incumbent_index: the observed cell of highest accuracy, the first of equals, -1 before any.
         incumbent_accuracy: what was observed of it, 0 before any.
+        available: for each cell its trials, those present first, (15625, trials), and how many are, (15625,).
         n_distinct: number of different cells observed.
 
     Raises:
@@ -110,7 +111,7 @@ class Oracle:
         self.trial = trial
         self.clock = clock or SimulatedClock()
         self._seconds: dict[int, tuple[Floats64, Floats64]] = {}
-        self._order, self._num_trials = self._available_trials()
+        self.available = self._available_trials()
         self._refuse_endless_search()
         self.new_search(seed)
 
@@ -151,15 +152,15 @@ class Oracle:
     def query(self, index: int, epoch: int | None = None) -> Evaluation:
         """Train one cell in simulation and see its accuracy, if that fits the budget."""
         epoch = self.epoch if epoch is None else epoch
-        train, evaluation = self._seconds_at(epoch)
+        train, evaluation = self.seconds_at(epoch)
         seconds = self.clock.pay(index, epoch, train.item(index), evaluation.item(index))
         repeat = bool(self._seen[index])
         if seconds is None:
             return Evaluation(index, epoch, 0.0, 0.0, NO_TRIAL, False, repeat)
         if self.trial == "per-query":
-            draw = int(self._rng.integers(self._num_trials[index]))
-            trial = int(self._order[index, draw])
-            accuracy = self._by_trial(epoch)[index, trial].item()
+            order, count = self.available
+            trial = int(order[index, self._rng.integers(count[index])])
+            accuracy = self.by_trial(epoch)[index, trial].item()
         else:
             trial = self._drawn.item(index)
             accuracy = self._accuracy_at(epoch).item(index)
@@ -185,7 +186,7 @@ class Oracle:
                 for name, dtype in (("accuracy", "f4"), ("seconds", "f8"), ("trial", "i8"), ("observed", "?"))
             )
             return Evaluations(indices, accuracy, seconds, trial, observed)
-        train, evaluation = self._seconds_at(epoch)
+        train, evaluation = self.seconds_at(epoch)
         paid = self.clock.pay_fresh(train.take(indices) + evaluation.take(indices))
         accuracy, trial = np.zeros(indices.size, np.float32), np.full(indices.size, NO_TRIAL)
         seconds = np.zeros(indices.size)
@@ -198,8 +199,9 @@ class Oracle:
         if not indices.size:
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
         if self.trial == "per-query":
-            trial = self._order[indices, self._rng.integers(self._num_trials[indices])]
-            accuracy = self._by_trial(epoch)[indices, trial]
+            order, count = self.available
+            trial = order[indices, self._rng.integers(count[indices])]
+            accuracy = self.by_trial(epoch)[indices, trial]
         else:
             trial, accuracy = self._drawn.take(indices), self._accuracy_at(epoch).take(indices)
         np.frombuffer(self._seen, np.uint8)[indices] = 1
@@ -234,7 +236,7 @@ class Oracle:
 
     def _refuse_endless_search(self) -> None:
         clock = self.clock
-        train, evaluation = self._seconds_at(self.epoch)
+        train, evaluation = self.seconds_at(self.epoch)
         if clock.budget is not None and clock.overrun == "stop-before":
             cheapest = float((train + evaluation).min())
             if clock.charge != "resume" and clock.budget < cheapest:
@@ -251,24 +253,26 @@ class Oracle:
     def _draw_for_search(self) -> npt.NDArray[np.int64]:
         """The trial that this search sees of each cell, (15625,)."""
         if self.trial == "per-search":
-            draws = (_hash(self.seed, np.arange(NUM_CELLS)) % self._num_trials.astype(np.uint64)).astype(np.int64)
-            return self._order[np.arange(NUM_CELLS), draws]
+            order, count = self.available
+            cells = np.arange(NUM_CELLS)
+            return order[cells, drawn_trials(self.seed, cells, count)]
         return np.full(NUM_CELLS, self.trial if isinstance(self.trial, int) else NO_TRIAL)
 
-    def _by_trial(self, epoch: int) -> Floats32:
+    def by_trial(self, epoch: int) -> Floats32:
+        """Accuracies of all trials at an epoch, (15625, trials), NaN where missing; no searcher is given them."""
         return self.table.accuracy(self.dataset, self.split, self.recipe, epoch, trial="all")
 
     def _accuracy_at(self, epoch: int) -> Floats32:
         """What this search sees of every cell at an epoch, (15625,)."""
         if epoch not in self._accuracies:
             if self.trial == "per-search":
-                self._accuracies[epoch] = self._by_trial(epoch)[np.arange(NUM_CELLS), self._drawn]
+                self._accuracies[epoch] = self.by_trial(epoch)[np.arange(NUM_CELLS), self._drawn]
             else:
                 trial: Any = self.trial if isinstance(self.trial, int) else "mean"
                 self._accuracies[epoch] = self.table.accuracy(self.dataset, self.split, self.recipe, epoch, trial)
         return self._accuracies[epoch]
 
-    def _seconds_at(self, epoch: int) -> tuple[Floats64, Floats64]:
+    def seconds_at(self, epoch: int) -> tuple[Floats64, Floats64]:
         """Seconds of training through an epoch and of one evaluation pass for every cell, each (15625,)."""
         if epoch not in self._seconds:
             train = self.table.train_seconds(self.dataset, self.recipe, epoch)
@@ -296,10 +300,27 @@ def _indices(cells: npt.ArrayLike | Sequence[Any]) -> npt.NDArray[np.int64]:
     return batch.astype(np.int64)
 
 
-def _hash(seed: int, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+def drawn_trials(
+    seed: int | npt.NDArray[np.uint64], cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Which of a cell's present trials a search sees: a hash of its seed and the cell, modulo the number of trials.
+
+    Args:
+        seed: of one search, or of one for each cell.
+        cells: indices.
+        counts: number of present trials of each.
+    """
+    seeds = np.uint64(seed & 2**64 - 1) if isinstance(seed, int) else seed
+    return (_hash(seeds, cells) % counts.astype(np.uint64)).astype(np.int64)
+
+
+def _hash(seed: np.uint64 | npt.NDArray[np.uint64], cells: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     """A well-mixed number for each cell (the finaliser of SplitMix64: Steele, Lea and Flood, OOPSLA 2014)."""
-    mask = 2**64 - 1
-    state = cells.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed * 0xD1342543DE82EF95 & mask)
+    seeds: npt.NDArray[np.uint64] = np.atleast_1d(np.asarray(seed)) * np.uint64(
+        0xD1342543DE82EF95
+    )  # arrays wrap round, scalars would warn
+    state: npt.NDArray[np.uint64] = cells.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seeds
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
+    state ^= state >> np.uint64(31)
+    return state

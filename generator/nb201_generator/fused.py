@@ -65,7 +65,9 @@ class FusedCell(nn.Module):
         self.users: dict[tuple[int, int], list[tuple[int, list[int]]]] = {}
         for source in (0, 1, 2):
             for op in _COMPUTED:
-                users = [(edge, _nets_with(cells, edge, op)) for edge, (start, _) in enumerate(EDGES) if start == source]
+                users = [
+                    (edge, _nets_with(cells, edge, op)) for edge, (start, _) in enumerate(EDGES) if start == source
+                ]
                 self.users[source, op] = [(edge, nets) for edge, nets in users if nets]
                 for edge, nets in users:
                     self.register_buffer(f"nets_{edge}_{op}", torch.tensor(nets, dtype=torch.long), persistent=False)
@@ -87,7 +89,8 @@ class FusedCell(nn.Module):
                 y = average(y)
             elif op in _KERNELS:
                 y = self.convs[f"{source}_{op}"](y.flatten(1, 2)).view(y.shape)
-            for (edge, _), part in zip(users, y.split([len(nets) for _, nets in users], dim=1), strict=True):
+            shares = torch.split(y, [len(nets) for _, nets in users], dim=1)
+            for (edge, _), part in zip(users, shares, strict=True):
                 nodes[EDGES[edge][1]].index_add_(1, self.get_buffer(f"nets_{edge}_{op}"), part)
         return nodes[3].flatten(1, 2)
 

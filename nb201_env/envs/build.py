@@ -12,13 +12,13 @@ from gymnasium import spaces
 
 from nb201_env.cell import EDGES, OPS, Cell
 from nb201_env.clock import SimulatedClock
+from nb201_env.envs.masks import INDEX_OF_CODE, LegalOps, allowed_cells
 from nb201_env.envs.rewards import REWARDS, make_reward
 from nb201_env.errors import BudgetExhaustedError, NB201Error
 from nb201_env.oracle import NO_TRIAL, Evaluation, Oracle
 from nb201_env.table import open_table
 
 OBSERVATIONS = ("onehot", "index", "dict")
-MASKS = ("none",)
 ON_EXHAUSTED = ("truncate", "raise")
 RESET_OPTIONS = ("new_search", "budget", "dataset", "recipe", "epoch", "trial_seed")
 
@@ -67,7 +67,10 @@ class BuildCellEnv(gym.Env[Observation, int]):
     * `table`: name or path of a table. `dataset`, `recipe`, `epoch`, `split`, `trial`: see `nb201_env.oracle.Oracle`.
     * `budget`, `charge`, `overrun`, `max_queries`: see `nb201_env.clock.SimulatedClock`.
     * `observation`, `reward`: as above.
-    * `mask`: `none`, every action is legal.
+    * `mask`: which ops are legal: those from which some completion is an allowed cell. `none`: all of them;
+      `connected`: cells whose output depends on the input; `canonical`: one cell of each class of exactly equal ones;
+      `unseen`: cells that the search has not observed; `params<=X`: cells of at most X parameters. Where no op is
+      legal, all are. A mask advises: an agent that ignores it is not stopped. `action_masks()` returns it as bool.
     * `on_exhausted`: `truncate` as above, or `raise` a BudgetExhaustedError instead of beginning another episode.
     * `render_mode`: `ansi` or None.
 
@@ -77,11 +80,15 @@ class BuildCellEnv(gym.Env[Observation, int]):
     ## Info
     At the end of an episode: `index`, `arch`, `accuracy`, `observed`, `trial` (-1: the mean), `dataset`, `recipe`,
     `epoch`, `query_seconds`, `seconds_used`, `seconds_left` (inf: no limit), `incumbent_index` (-1: none),
-    `incumbent_accuracy`, `n_queries`, `n_distinct`, `repeat`, `budget_exhausted`. Before it, only `action_mask` with
-    `observation="dict"`. An episode that ended before its cell was complete has index -1 and arch "".
+    `incumbent_accuracy`, `n_queries`, `n_distinct`, `repeat`, `budget_exhausted`. `action_mask` is there at every
+    step with `observation="dict"` or a mask other than none, and nothing else before the end. An episode that ended
+    before its cell was complete has index -1 and arch "".
 
     ## Version history
     * v0: first version.
+
+    `gymnasium.make_vec` makes `nb201_env.envs.vector.BuildCellVectorEnv`, whose own arguments are `autoreset_mode` and
+    `budget_scope`.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
@@ -106,7 +113,6 @@ class BuildCellEnv(gym.Env[Observation, int]):
     ):
         _check("observation", observation, OBSERVATIONS)
         _check("reward", reward, REWARDS)
-        _check("mask", mask, MASKS)
         _check("on_exhausted", on_exhausted, ON_EXHAUSTED)
         _check("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         if reward == "improvement" and observation == "index":
@@ -114,6 +120,8 @@ class BuildCellEnv(gym.Env[Observation, int]):
         self.render_mode = render_mode
         self._observation = observation
         self._reward_name = reward
+        self._mask_name = mask
+        self._shows_mask = observation == "dict" or mask != "none"
         self._raises = on_exhausted == "raise"
         self._table = open_table(table)
         self._column: dict[str, Any] = {
@@ -133,6 +141,7 @@ class BuildCellEnv(gym.Env[Observation, int]):
         self._started = False
         self._edge = len(EDGES)
         self._ops = [UNSET] * len(EDGES)
+        self._code = 0  # the choices so far as digits of base 5
 
         size = _SLOTS * len(EDGES) + (reward == "improvement")
         onehot = spaces.Box(0.0, 1.0, (size,), np.float32)
@@ -147,6 +156,7 @@ class BuildCellEnv(gym.Env[Observation, int]):
     def _open_oracle(self) -> None:
         self.oracle = Oracle(self._table, **self._column, clock=SimulatedClock(**self._clock))
         self._reward = make_reward(self._reward_name, self.oracle)
+        self._legal = LegalOps(allowed_cells(self._mask_name, self._table, self.oracle.dataset))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -154,13 +164,28 @@ class BuildCellEnv(gym.Env[Observation, int]):
         """Begin an episode, and a new search where the class docstring says so."""
         super().reset(seed=seed)
         self._begin_search(seed, options or {})
-        self._edge = 0
+        self._edge, self._code = 0, 0
         self._ops = [UNSET] * len(EDGES)
         self._vector[:] = 0.0
         self._vector[UNSET : _SLOTS * len(EDGES) : _SLOTS] = 1.0
         return self._observe(), self._step_info()
 
     def _begin_search(self, seed: int | None, options: dict[str, Any]) -> None:
+        if self.configure(options) or seed is not None or not self._started:
+            drawn = seed if seed is not None else int(self.np_random.integers(2**32))
+            self.oracle.new_search(options.get("trial_seed", drawn))
+            self._started = True
+            if self._mask_name == "unseen":
+                self._legal.restore()
+        elif self._raises and self.oracle.exhausted:
+            raise BudgetExhaustedError(
+                f"the search has ended after {self.oracle.n_queries} queries and "
+                f"{self.oracle.clock.seconds_used:.1f} s; "
+                "reset(options={'new_search': True}) begins another"
+            )
+
+    def configure(self, options: dict[str, Any]) -> bool:
+        """Take over reset options that set something, and say whether they ask for a new search."""
         if unknown := set(options) - set(RESET_OPTIONS):
             raise NB201Error(f"unknown reset options {sorted(unknown)}; known are {', '.join(RESET_OPTIONS)}")
         changes: dict[str, Any] = {key: options[key] for key in ("dataset", "recipe", "epoch") if key in options}
@@ -168,17 +193,7 @@ class BuildCellEnv(gym.Env[Observation, int]):
             self._column |= changes
             self._clock["budget"] = options.get("budget", self._clock["budget"])
             self._open_oracle()
-        starts = changes or options.get("new_search") or {"budget", "trial_seed"} & set(options)
-        if starts or seed is not None or not self._started:
-            drawn = seed if seed is not None else int(self.np_random.integers(2**32))
-            self.oracle.new_search(options.get("trial_seed", drawn))
-            self._started = True
-        elif self._raises and self.oracle.exhausted:
-            raise BudgetExhaustedError(
-                f"the search has ended after {self.oracle.n_queries} queries and "
-                f"{self.oracle.clock.seconds_used:.1f} s; "
-                "reset(options={'new_search': True}) begins another"
-            )
+        return bool(changes or options.get("new_search") or {"budget", "trial_seed"} & set(options))
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Choose the op of the next edge.
@@ -197,11 +212,13 @@ class BuildCellEnv(gym.Env[Observation, int]):
             self._edge = len(EDGES)
             nothing = Evaluation(-1, self.oracle.epoch, 0.0, 0.0, NO_TRIAL, False, False)
             return self._observe(), 0.0, False, True, self._end_info(nothing)
-        self._edge = edge + 1
+        self._edge, self._code = edge + 1, self._code * len(OPS) + op
         if self._edge < len(EDGES):
             return self._observe(), 0.0, False, False, self._step_info()
         incumbent = self.oracle.incumbent_accuracy
-        result = self.oracle.query(Cell.parse(self._ops).index)
+        result = self.oracle.query(INDEX_OF_CODE.item(self._code))
+        if self._mask_name == "unseen" and result.observed and not result.repeat:
+            self._legal.remove(self._code)
         reward = self._reward(result.accuracy, incumbent) if result.observed else 0.0
         return self._observe(), reward, result.observed, not result.observed, self._end_info(result)
 
@@ -215,10 +232,14 @@ class BuildCellEnv(gym.Env[Observation, int]):
         return {"observation": self._vector.copy(), "action_mask": self._mask()}
 
     def _mask(self) -> npt.NDArray[np.int8]:
-        return np.ones(len(OPS), np.int8)
+        return self._legal.after(self._edge, self._code)
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Legal ops, bool (5,), in the way that sb3-contrib asks for them."""
+        return self._mask().astype(bool)
 
     def _step_info(self) -> dict[str, Any]:
-        return {"action_mask": self._mask()} if self._observation == "dict" else {}
+        return {"action_mask": self._mask()} if self._shows_mask else {}
 
     def _end_info(self, result: Evaluation) -> dict[str, Any]:
         oracle = self.oracle

@@ -1,6 +1,17 @@
 """Stable-Baselines3: what it needs beyond a Gymnasium environment."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from nb201_env.envs.vector import BuildCellVectorEnv
+from nb201_env.errors import NB201Error
 
 
 class StopOnBudget(BaseCallback):
@@ -11,3 +22,97 @@ class StopOnBudget(BaseCallback):
 
     def _on_step(self) -> bool:
         return not any(info.get("budget_exhausted", False) for info in self.locals["infos"])
+
+
+class LanesVecEnv(VecEnv):
+    """A vector environment as Stable-Baselines3's VecEnv, many times faster than its DummyVecEnv.
+
+    model = MaskablePPO("MlpPolicy", LanesVecEnv(gym.make_vec("NB201/BuildCell-v0", num_envs=64, mask="unseen")))
+
+    The info of a lane that ends has what the single environment's has but `arch`, and `episode` with its return `r`
+    and length `l`, as Stable-Baselines3's Monitor adds it. The infos of all other lanes are one shared, empty dict.
+
+    Raises:
+        NB201Error: if the environment is another one, or its autoreset mode is not `SameStep`.
+    """
+
+    def __init__(self, env: Any):
+        lanes = env.unwrapped
+        if not isinstance(lanes, BuildCellVectorEnv):
+            raise NB201Error(f"LanesVecEnv takes what gymnasium.make_vec makes of an NB201 environment, got {env!r}")
+        if lanes.autoreset_mode != AutoresetMode.SAME_STEP:
+            raise NB201Error(
+                "Stable-Baselines3 resets in the same step: make the environment with autoreset_mode='SameStep', not "
+                f"{lanes.autoreset_mode.value!r}"
+            )
+        self.env = lanes
+        self._length = np.zeros(lanes.num_envs, np.int64)
+        super().__init__(lanes.num_envs, lanes.single_observation_space, lanes.single_action_space)
+
+    def reset(self) -> Any:
+        """Begin an episode in every lane, with the seeds and options of `seed` and `set_options`."""
+        options = next((options for options in self._options if options), None)
+        seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
+        observation, _ = self.env.reset(seed=seeds, options=options)
+        self._reset_seeds()
+        self._reset_options()
+        self._length[:] = 0
+        return observation
+
+    def step_async(self, actions: np.ndarray[Any, Any]) -> None:
+        """Store the actions of the next `step_wait`."""
+        self._actions = actions
+
+    def step_wait(self) -> Any:
+        """Step every lane: observations, rewards (float32), dones and a list of info dicts."""
+        observation, reward, terminated, truncated, infos = self.env.step(self._actions)
+        done = terminated | truncated
+        self._length += 1
+        nothing: dict[str, Any] = {}
+        found = [nothing] * self.num_envs
+        if done.any():
+            self._add_final(found, np.flatnonzero(done), reward, truncated, infos)
+            self._length[done] = 0
+        return observation, reward.astype(np.float32), done, found
+
+    def _add_final(self, found: list[dict[str, Any]], lanes: Any, reward: Any, truncated: Any, infos: Any) -> None:
+        final = {key: values for key, values in infos["final_info"].items() if not key.startswith("_")}
+        columns = [values[lanes].tolist() for key, values in final.items() if key != "action_mask"]
+        keys = [key for key in final if key != "action_mask"]
+        for lane, row in zip(lanes.tolist(), zip(*columns, strict=True), strict=True):
+            found[lane] = dict(zip(keys, row, strict=True)) | {
+                "terminal_observation": _row(infos["final_obs"], lane),
+                "TimeLimit.truncated": bool(truncated[lane]),
+                "episode": {"r": float(reward[lane]), "l": int(self._length[lane])},
+            }
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute of the vector environment, once for each lane."""
+        return [getattr(self.env, attr_name)] * len(self._lanes(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Refused: lanes have no attributes of their own."""
+        raise NB201Error(
+            f"the lanes share one environment: make it with the argument {attr_name!r}, or use reset options"
+        )
+
+    def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
+        """Call a method that answers for all lanes, such as `action_masks`, and pick lanes of its answer."""
+        answers = getattr(self.env, method_name)(*args, **kwargs)
+        return [answers[lane] for lane in self._lanes(indices)]
+
+    def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
+        """Never: lanes are not single environments."""
+        return [False] * len(self._lanes(indices))
+
+    def _lanes(self, indices: int | Iterable[int] | None) -> Sequence[int]:
+        return list(self._get_indices(indices))
+
+
+def _row(observation: Any, lane: int) -> Any:
+    if isinstance(observation, dict):
+        return {key: values[lane] for key, values in observation.items()}
+    return observation[lane]

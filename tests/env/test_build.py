@@ -38,6 +38,10 @@ VARIANTS = [
     {"budget": 1_000, "overrun": "stop-after"},
     {"charge": "cached", "max_queries": 5},
     {"render_mode": "ansi"},
+    {"mask": "connected"},
+    {"mask": "canonical", "observation": "index"},
+    {"mask": "params<=4e5", "observation": "dict"},
+    {"mask": "unseen", "max_queries": 4},
 ]
 
 
@@ -220,7 +224,7 @@ def test_stepping_before_reset_or_after_the_end():
         ({"split": "test"}, "must not see test images"),
         ({"observation": "graph"}, "observation must be one of onehot, index, dict, got 'graph'"),
         ({"reward": "error"}, "reward must be one of accuracy, log-error, improvement, regret, got 'error'"),
-        ({"mask": "all"}, "mask must be one of none, got 'all'"),
+        ({"mask": "all"}, "mask must be one of none, connected, canonical, unseen, params<=X"),
         ({"on_exhausted": "stop"}, "on_exhausted must be one of truncate, raise, got 'stop'"),
         ({"budget": 10}, "a budget of 10 s buys no query"),
         ({"reward": "improvement", "observation": "index"}, "use observation='onehot' or 'dict'"),

@@ -1,0 +1,98 @@
+"""Stable-Baselines3 and sb3-contrib, trained for real on the published table."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from nb201_env import NB201Error, open_table
+
+pytest.importorskip("stable_baselines3")
+
+from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from nb201_env.integrations.sb3 import LanesVecEnv, StopOnBudget
+
+ID = "NB201/BuildCell-v0"
+
+
+def lanes(count, **kwargs):
+    return LanesVecEnv(gym.make_vec(ID, num_envs=count, **kwargs))
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"observation": "dict", "mask": "connected"}, {"budget": 9_000}], ids=str)
+def test_the_bridge_is_equal_to_dummy_vec_env(kwargs):
+    ours, theirs = lanes(4, **kwargs), DummyVecEnv([lambda: gym.make(ID, **kwargs)] * 4)
+    ours.seed(3)
+    theirs.seed(3)
+    same = np.testing.assert_array_equal
+    jointly = (lambda a, b: [same(a[key], b[key]) for key in b]) if "observation" in kwargs else same
+    jointly(ours.reset(), theirs.reset())
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        actions = rng.integers(5, size=4)
+        got, expected = ours.step(actions), theirs.step(actions)
+        jointly(got[0], expected[0])
+        same(got[1], expected[1])
+        same(got[2], expected[2])
+        for mine, other in zip(got[3], expected[3], strict=True):
+            if "terminal_observation" not in other:
+                assert mine == {}
+                continue
+            assert mine.pop("episode")["l"] in (1, 6)
+            jointly(mine.pop("terminal_observation"), other.pop("terminal_observation"))
+            other.pop("arch")
+            other.pop("action_mask", None)
+            assert mine == other
+
+
+def mean_of_last_cells(model, steps):
+    """Mean accuracy of the last 200 cells that a model built while it learnt."""
+    accuracies = []
+
+    def remember(local, _):
+        accuracies.extend(info["accuracy"] for info in local["infos"] if info.get("observed"))
+        return True
+
+    model.learn(steps, callback=remember)
+    return np.mean(accuracies[-200:])
+
+
+@pytest.mark.parametrize("algorithm", [PPO, A2C])
+def test_learning_builds_better_cells(algorithm):
+    settings = {"n_steps": 12, "gamma": 1.0, "device": "cpu", "seed": 0, "learning_rate": 1e-3}
+    if algorithm is PPO:
+        settings |= {"batch_size": 96, "n_epochs": 8}
+    model = algorithm("MlpPolicy", lanes(16), **settings)
+    average = float(open_table("published").accuracy("cifar10").mean())
+    assert mean_of_last_cells(model, 24_000) > average + 0.02
+
+
+def test_the_budget_stops_learning():
+    model = PPO("MlpPolicy", lanes(4, max_queries=3), n_steps=6, batch_size=24, device="cpu")
+    model.learn(100_000, callback=StopOnBudget())
+    assert model.num_timesteps <= 4 * 24
+
+
+def test_masks_reach_maskable_ppo():
+    contrib = pytest.importorskip("sb3_contrib")
+    model = contrib.MaskablePPO("MlpPolicy", lanes(16, mask="params<=400000"), n_steps=12, batch_size=96, device="cpu")
+    params = open_table("published").params("cifar10")
+    built = []
+
+    def remember(local, _):
+        built.extend(info["index"] for info in local["infos"] if info.get("observed"))
+        return True
+
+    model.learn(4_000, callback=remember)
+    assert len(built) > 500
+    assert params[built].max() <= 400_000
+
+
+def test_other_environments_and_modes_are_refused():
+    with pytest.raises(NB201Error, match="SameStep"):
+        lanes(2, autoreset_mode="NextStep")
+    with pytest.raises(NB201Error, match="make_vec"):
+        LanesVecEnv(gym.make("CartPole-v1"))
+    with pytest.raises(NB201Error, match="reset options"):
+        lanes(2).set_attr("budget", 3)
