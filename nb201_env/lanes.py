@@ -70,7 +70,8 @@ class LaneSearches:
         """
         clock = self._oracle.clock
         byte, bit = index >> 3, (1 << (index & 7)).astype(np.uint8)
-        repeat = (self._seen[lanes, byte] & bit) != 0
+        seen = self._seen[lanes, byte]
+        repeat = (seen & bit) != 0
         price = self._full.take(index)
         if clock.charge != "fresh":
             price = np.where(repeat, 0.0 if clock.charge == "cached" else self._eval.take(index), price)
@@ -79,21 +80,24 @@ class LaneSearches:
         if clock.budget is not None and clock.overrun == "stop-before":
             observed = used <= clock.budget
         accuracy, trial = self._observe(lanes, index)
-        if not observed.all():
+        # where all lanes are concerned, slices stand for their numbers, which is several times faster
+        fits: Any = slice(None) if observed.all() else observed
+        paid: Any = slice(None) if lanes.size == self.lanes and fits is not observed else lanes[fits]
+        if fits is observed:
             self.exhausted[lanes[~observed]] = True
             accuracy, price, trial = accuracy * observed, price * observed, np.where(observed, trial, NO_TRIAL)
-        paid = lanes if observed.all() else lanes[observed]
-        self.seconds_used[paid] = used[observed]
+        self.seconds_used[paid] = used[fits]
         self.n_queries[paid] += 1
         if clock.budget is not None and clock.overrun == "stop-after":
             self.exhausted[paid] |= self.seconds_used[paid] >= clock.budget
         if clock.max_queries is not None:
             self.exhausted[paid] |= self.n_queries[paid] == clock.max_queries
-        self.n_distinct[paid] += ~repeat[observed]
-        self._seen[paid, byte[observed]] |= bit[observed]
-        better = observed & ((accuracy > self.incumbent_accuracy.take(lanes)) | (self.incumbent_index.take(lanes) < 0))
-        self.incumbent_index[lanes[better]] = index[better]
-        self.incumbent_accuracy[lanes[better]] = accuracy[better]
+        self.n_distinct[paid] += ~repeat[fits]
+        self._seen[lanes[fits], byte[fits]] = (seen | bit)[fits]
+        better = accuracy[fits] > self.incumbent_accuracy[paid]
+        better |= self.incumbent_index[paid] < 0
+        self.incumbent_index[paid] = np.where(better, index[fits], self.incumbent_index[paid])
+        self.incumbent_accuracy[paid] = np.where(better, accuracy[fits], self.incumbent_accuracy[paid])
         return {
             "accuracy": accuracy,
             "query_seconds": price,

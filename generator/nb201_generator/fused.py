@@ -224,9 +224,7 @@ def _single_name(pieces: list[str]) -> str:
 
 
 def network_tensor(network: Network, name: str) -> Tensor:
-    """A parameter or running statistic of a single network, laid out as a fused network's; only the classifier's is
-    not the same.
-    """
+    """A parameter or running statistic of a single network, laid out as in a fused one."""
     tensor = dict([*network.named_parameters(), *network.named_buffers()])[name]
     return tensor.T if name == "classifier.weight" else tensor
 

@@ -133,8 +133,9 @@ _GRATINGS_NOISE, _CONTRAST = 0.1, 0.5  # with noise of 0.35 and no least contras
 
 
 def gratings() -> ImageSet:
-    """24 classes: six orientations, two frequencies, sine or square wave; phase and noise are random, and so are the
-    two colours, at least 0.5 apart.
+    """24 classes: six orientations, two frequencies, sine or square wave.
+
+    Phase and noise are random, and so are the two colours, which are at least 0.5 apart.
     """
     rng = np.random.default_rng(201)
     total, size = sum(GRATINGS_SIZES.values()), 8

@@ -27,10 +27,10 @@ EVAL_BATCH = {"cpu": 64, "cuda": 256}
 
 @dataclass(frozen=True)
 class Curves:
-    """What nets reached on one split after each epoch that the recipe evaluates it at: correct images, int64
-    (epochs, nets), and mean cross-entropy.
+    """What nets reached on one split: correct images, int64 (epochs, nets), and mean cross-entropy.
 
-    On the train split, both are running values of the epoch, in training mode on augmented images.
+    The epochs are those after which the recipe evaluates the split. On the train split, both are running values of
+    the epoch, in training mode on augmented images.
     """
 
     correct: npt.NDArray[np.int64]

@@ -78,11 +78,12 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
         start[slice(None) if self._is_index else slice(UNSET, _SLOTS * _EDGES, _SLOTS)] = UNSET if self._is_index else 1
         self._start = start
         self._observation = np.tile(start, (num_envs, 1))
-        self._edge = np.full(num_envs, _EDGES)
+        self._edge = np.full(num_envs, _EDGES)  # of each lane; not kept up while `_lockstep` says it for all
         self._code = np.zeros(num_envs, np.int64)
         self._lockstep: int | None = None  # the edge of all lanes, if they are at one and no search has ended
         self._done = np.ones(num_envs, bool)  # lanes whose episode has ended
         self._started = np.zeros(num_envs, bool)
+        self._is_running = False  # all have started
         self._generators: list[np.random.Generator] | None = None
         self._seeds: list[int] | None = None
 
@@ -94,7 +95,10 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
         self._column = {
             "dataset": np.full(self.num_envs, oracle.dataset, dtype=object),
             "recipe": np.full(self.num_envs, oracle.recipe, dtype=object),
+            "epoch": np.full(self.num_envs, oracle.epoch),
         }
+        for values in self._column.values():
+            values.flags.writeable = False  # every info hands out the same arrays
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -159,6 +163,7 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
         else:
             self._searches.new_search(lanes, drawn.astype(np.uint64))
         self._started[self._all if self._shared else lanes] = True
+        self._is_running = bool(self._started.all())
         if self._single._mask_name == "unseen":
             self._legal.restore(None if self._shared else lanes)
 
@@ -177,6 +182,8 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
                 f"the search of lane {lanes[exhausted[lanes]][0]} has ended; reset(options={{'new_search': True}}) "
                 "begins another"
             )
+        if self._lockstep is not None:
+            self._edge[:] = self._lockstep
         rows = slice(None) if lanes.size == self.num_envs else lanes
         self._observation[rows] = self._start
         self._edge[rows], self._code[rows], self._done[rows] = 0, 0, False
@@ -190,7 +197,7 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
             NB201Error: for other actions, or if a lane's episode has ended and `autoreset_mode` is `Disabled`.
         """
         ops = self._checked(actions)
-        if not self._started.all():
+        if not self._is_running:
             raise NB201Error("no episode is running: call reset() before step()")
         if self._lockstep is not None:
             return self._step_together(ops, self._lockstep)
@@ -203,12 +210,12 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
             self._observation[:, edge] = ops
         else:
             self._observation[:, edge * _SLOTS : (edge + 1) * _SLOTS] = _CHOSEN.take(ops, axis=0)
-        self._edge += 1
         if edge + 1 < _EDGES:
             self._lockstep = edge + 1
             nothing = np.zeros(self.num_envs, bool)
             return self._observe(), np.zeros(self.num_envs), nothing, nothing.copy(), self._step_info(self._all)
         self._lockstep = None
+        self._edge[:] = _EDGES
         return self._finish(self._all, np.zeros(self.num_envs, bool), self._step_info)
 
     def _step_apart(self, ops: npt.NDArray[np.int64]) -> tuple[Any, Any, Any, Any, Infos]:
@@ -270,7 +277,7 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _end_info(self, complete: Lanes, ended: Any, done: Any, reward: Any, terminated: Any) -> Infos:
         """Info of the lanes that ended; fills in rewards and terminations."""
-        searches, oracle = self._searches, self._single.oracle
+        searches = self._searches
         index = np.where(ended, -1, 0)
         found = {
             "accuracy": np.zeros(self.num_envs),
@@ -292,15 +299,11 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
             if self._single._mask_name == "unseen":
                 new = observed & ~result["repeat"]
                 self._forget(complete[new])
-        constant = self._column | {"epoch": np.full(self.num_envs, oracle.epoch)}
-        everything = {"index": index} | found | {k: v.copy() for k, v in constant.items()} | searches.accounts()
-        infos: Infos = {}
-        whole = bool(done.all())
-        for key, values in everything.items():
-            if not whole and values.dtype != object:
-                values = np.where(done, values, np.zeros(1, values.dtype))
-            infos |= self._masked(key, values, done)
-        return infos
+        infos: Infos = {"index": index} | found | self._column | searches.accounts()
+        if not done.all():
+            infos = {k: v if v.dtype == object else np.where(done, v, np.zeros(1, v.dtype)) for k, v in infos.items()}
+        mask = done.copy()
+        return infos | {f"_{key}": mask for key in infos}
 
     def _forget(self, lanes: Lanes) -> None:
         """Take cells that have now been seen out of the legal ones."""
@@ -329,7 +332,7 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
         return self._observation.copy()
 
     def _mask(self) -> npt.NDArray[np.int8]:
-        return self._legal.after(self._edge, self._code)
+        return self._legal.after(self._edge if self._lockstep is None else self._lockstep, self._code)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Legal ops of every lane, bool (num_envs, 5)."""
@@ -347,7 +350,7 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _checked(self, actions: npt.ArrayLike) -> npt.NDArray[np.int64]:
         ops = np.asarray(actions)
-        whole = np.issubdtype(ops.dtype, np.integer) and ops.shape == (self.num_envs,)
+        whole = ops.dtype.kind in "iu" and ops.shape == (self.num_envs,)
         if not whole or ops.min() < 0 or ops.max() >= _OPS:
             raise NB201Error(
                 f"actions are {self.num_envs} integers from 0 to {_OPS - 1}, got {ops.dtype} of shape {ops.shape}"

@@ -76,15 +76,15 @@ class LanesVecEnv(VecEnv):
         return observation, reward.astype(np.float32), done, found
 
     def _add_final(self, found: list[dict[str, Any]], lanes: Any, reward: Any, truncated: Any, infos: Any) -> None:
-        final = {key: values for key, values in infos["final_info"].items() if not key.startswith("_")}
-        columns = [values[lanes].tolist() for key, values in final.items() if key != "action_mask"]
-        keys = [key for key in final if key != "action_mask"]
-        for lane, row in zip(lanes.tolist(), zip(*columns, strict=True), strict=True):
-            found[lane] = dict(zip(keys, row, strict=True)) | {
-                "terminal_observation": _row(infos["final_obs"], lane),
-                "TimeLimit.truncated": bool(truncated[lane]),
-                "episode": {"r": float(reward[lane]), "l": int(self._length[lane])},
-            }
+        final = infos["final_info"]
+        columns = {key: final[key][lanes].tolist() for key in final if key[0] != "_" and key != "action_mask"}
+        columns["TimeLimit.truncated"] = truncated[lanes].tolist()
+        columns["terminal_observation"] = [_row(infos["final_obs"], lane) for lane in lanes]
+        episodes = zip(reward[lanes].tolist(), self._length[lanes].tolist(), strict=True)
+        columns["episode"] = [{"r": r, "l": length} for r, length in episodes]
+        keys = tuple(columns)
+        for lane, row in zip(lanes.tolist(), zip(*columns.values(), strict=True), strict=True):
+            found[lane] = dict(zip(keys, row, strict=False))
 
     def close(self) -> None:
         """Nothing is held open."""
