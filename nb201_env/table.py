@@ -31,7 +31,7 @@ Floats32 = npt.NDArray[np.float32]
 Floats64 = npt.NDArray[np.float64]
 Trial = int | Literal["mean", "all"]
 
-EMBEDDED = {"published": "published.zarr.zip"}
+EMBEDDED = {"published": "published.zarr.zip", "mini": "mini.zarr.zip"}
 """Tables that come with the package."""
 
 DATA = Path(__file__).parent / "data"
