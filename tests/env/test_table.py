@@ -4,10 +4,12 @@ import pickle
 import shutil
 import zipfile
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from nb201_env import NUM_CELLS, Cell, MissingDataError, NB201Error, TableFormatError, open_table
+from nb201_env.isomorphism import representatives
 from nb201_env.table import DATA, EMBEDDED
 from nb201_env.writer import TableWriter
 
@@ -225,3 +227,23 @@ def test_a_table_whose_metadata_another_tool_did_not_consolidate(synthetic, synt
     assert plain.splits("toy", "long") == synthetic.splits("toy", "long")
     assert (plain.accuracy("toy", recipe="long") == synthetic.accuracy("toy", recipe="long")).all()
     assert plain.verify() == []
+
+
+def test_the_mini_table():
+    """Every cell at every epoch, one row for each class of exactly equal cells, usable as an environment's table."""
+    table = open_table("mini")
+    assert table.fingerprint.startswith("e61c50cccb7f")
+    assert (DATA / EMBEDDED["mini"]).stat().st_size < 25_000_000
+    representative = representatives("exact")
+    for epoch in range(1, 9):
+        accuracy = table.accuracy("gratings", "valid", epoch=epoch)
+        assert not np.isnan(accuracy).any()
+        np.testing.assert_array_equal(accuracy, accuracy[representative])
+    seconds = [table.train_seconds("gratings", "mini", epoch) for epoch in (1, 8)]
+    assert (seconds[0] > 0).all()
+    np.testing.assert_allclose(seconds[1], 8 * seconds[0])
+    env = gym.make("NB201/BuildCell-v0", table="mini", dataset="gratings", epoch=3)
+    env.reset(seed=0)
+    for op in Cell(6111).ops:
+        _, reward, *_ = env.step(op)
+    assert reward == table.accuracy("gratings", "valid", epoch=3)[6111]
