@@ -21,7 +21,7 @@ from nb201_generator.images import ImageSet, Split
 from nb201_generator.network import Network
 from nb201_generator.recipe import Recipe
 
-EVAL_BATCH = {"cpu": 64, "cuda": 256}
+EVAL_BATCH, CPU_EVAL_BATCH = 256, 64
 """On a CPU, the activations of many nets on larger batches leave its caches and take twice as long."""
 
 
@@ -60,7 +60,7 @@ class DeviceImages:
     def evaluation_batches(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
         """All images of a split in order, normalised."""
         images, labels = self.splits[split]
-        size = EVAL_BATCH[self.device.type]
+        size = CPU_EVAL_BATCH if self.device.type == "cpu" else EVAL_BATCH
         for start in range(0, len(labels), size):
             part = slice(start, start + size)
             yield self._normalise(images[part]), labels[part]

@@ -91,7 +91,9 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
         oracle, mask = self._single.oracle, self._single._mask_name
         self._searches = (SharedSearch if self._shared else LaneSearches)(oracle, self.num_envs)
         own = mask == "unseen" and not self._shared
-        self._legal = LegalOps(allowed_cells(mask, self._single._table, oracle.dataset), self.num_envs if own else None)
+        self._legal = self._single._legal
+        if own:
+            self._legal = LegalOps(allowed_cells(mask, self._single._table, oracle.dataset), self.num_envs)
         self._column = {
             "dataset": np.full(self.num_envs, oracle.dataset, dtype=object),
             "recipe": np.full(self.num_envs, oracle.recipe, dtype=object),
@@ -144,9 +146,10 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
             super().reset(seed=int(seed))
             seeds: list[int | None] = [int(seed) + lane for lane in range(self.num_envs)]
         else:
-            seeds = list(seed)  # type: ignore[arg-type]
-            if len(seeds) != self.num_envs:
-                raise NB201Error(f"seed must be an integer or {self.num_envs} of them, got {len(seeds)}")
+            seeds = list(seed) if isinstance(seed, Sequence | np.ndarray) else []
+            whole = all(one is None or (isinstance(one, int | np.integer) and one >= 0) for one in seeds)
+            if len(seeds) != self.num_envs or not whole:
+                raise NB201Error(f"seed must be an integer from 0, or {self.num_envs} of them, got {seed!r}")
         if None not in seeds:
             self._seeds, self._generators = seeds, None  # type: ignore[assignment]
         return seeds
@@ -216,7 +219,7 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
             return self._observe(), np.zeros(self.num_envs), nothing, nothing.copy(), self._step_info(self._all)
         self._lockstep = None
         self._edge[:] = _EDGES
-        return self._finish(self._all, np.zeros(self.num_envs, bool), self._step_info)
+        return self._finish(self._all, np.zeros(self.num_envs, bool))
 
     def _step_apart(self, ops: npt.NDArray[np.int64]) -> tuple[Any, Any, Any, Any, Infos]:
         reset = np.flatnonzero(self._done)
@@ -240,9 +243,9 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
         self._code[going] = self._code[going] * _OPS + ops[going]
         self._edge[going] += 1
         self._edge[ended] = _EDGES
-        return self._finish(going[self._edge[going] == _EDGES], ended, self._step_info)
+        return self._finish(going[self._edge[going] == _EDGES], ended)
 
-    def _finish(self, complete: Lanes, ended: npt.NDArray[np.bool_], info: Any) -> tuple[Any, Any, Any, Any, Infos]:
+    def _finish(self, complete: Lanes, ended: npt.NDArray[np.bool_]) -> tuple[Any, Any, Any, Any, Infos]:
         """Query the lanes whose cell is complete, close those whose search had ended, and reset as the mode says."""
         reward = np.zeros(self.num_envs)
         terminated = np.zeros(self.num_envs, bool)
@@ -254,8 +257,7 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
         truncated = done & ~terminated
         self._done = done
         if self.autoreset_mode != AutoresetMode.SAME_STEP or not done.any():
-            if self._single._shows_mask:
-                infos |= info(self._all)
+            infos |= self._step_info(self._all)
             if not done.any():
                 self._lockstep = self._common_edge()
             return self._observe(), reward, terminated, truncated, infos
@@ -269,7 +271,7 @@ class BuildCellVectorEnv(VectorEnv[Any, Any, Any]):
         }
         lanes = np.flatnonzero(done)
         self._begin_episodes(lanes)
-        return self._observe(), reward, terminated, truncated, final | info(self._all)
+        return self._observe(), reward, terminated, truncated, final | self._step_info(self._all)
 
     def _common_edge(self) -> int | None:
         edge = int(self._edge[0])

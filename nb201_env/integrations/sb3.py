@@ -51,7 +51,9 @@ class LanesVecEnv(VecEnv):
 
     def reset(self) -> Any:
         """Begin an episode in every lane, with the seeds and options of `seed` and `set_options`."""
-        options = next((options for options in self._options if options), None)
+        options = self._options[0]
+        if any(other != options for other in self._options):
+            raise NB201Error("the lanes share one environment: give set_options one dict for all of them")
         seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
         observation, _ = self.env.reset(seed=seeds, options=options)
         self._reset_seeds()

@@ -181,6 +181,12 @@ def test_bad_actions(actions):
         env.step(actions)
 
 
+@pytest.mark.parametrize("seed", ["one", 1.5, True, [1, 2], [0, 1, 2, 3, -4], [0, 1, 2, 3, "4"]])
+def test_bad_seeds(seed):
+    with pytest.raises(NB201Error, match="seed must be an integer from 0, or 5 of them"):
+        vector().reset(seed=seed)
+
+
 def test_steps_out_of_turn():
     env = vector(autoreset_mode="Disabled")
     with pytest.raises(NB201Error, match="call reset"):
