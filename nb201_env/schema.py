@@ -76,7 +76,12 @@ GROUPS = (
         (
             Field("num_classes", "integer", True, "Number of classes."),
             Field("image_size", "integer", True, "Height and width of an image in pixels."),
-            Field("image_hashes", "object", False, "SHA-256 of the images and labels of each split."),
+            Field(
+                "image_hashes",
+                "object",
+                False,
+                "SHA-256 of the images and labels of each split; `half/{split}` where they go with a training half.",
+            ),
         ),
         (
             Field("latency", "float64 (cell)", False, "Seconds to evaluate one batch of 256 images."),

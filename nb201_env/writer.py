@@ -48,6 +48,9 @@ class TableWriter:
         citation: works to cite.
         replace: whether a table at the path is replaced when the new one is complete.
 
+    Attributes:
+        root: the unfinished table as a zarr.Group.
+
     Raises:
         NB201Error: if the path exists and is not to be replaced, or ends otherwise.
     """
@@ -71,7 +74,7 @@ class TableWriter:
         self._partial = self.path.with_name(self.path.name + ".partial")
         shutil.rmtree(self._partial, ignore_errors=True)
         about = {"provenance": provenance, "license": license, "citation": list(citation)}
-        self._root = zarr.create_group(
+        self.root = zarr.create_group(
             self._partial,
             attributes={"format": FORMAT, "version": VERSION, "name": name} | {k: v for k, v in about.items() if v},
         )
@@ -91,7 +94,7 @@ class TableWriter:
         attributes: dict[str, Any] = {"num_classes": num_classes, "image_size": image_size}
         if image_hashes is not None:
             attributes["image_hashes"] = dict(image_hashes)
-        self._root.create_group(dataset, attributes=attributes)
+        self.root.create_group(dataset, attributes=attributes)
         for name, values, dtype in (("latency", latency, "f8"), ("params", params, "i8"), ("macs", macs, "i8")):
             if values is not None:
                 self._write(f"{dataset}/{name}", np.asarray(values, dtype), ("cell",))
@@ -127,9 +130,9 @@ class TableWriter:
         if trained_on not in TRAINED_ON:
             raise NB201Error(f"trained_on must be one of {', '.join(TRAINED_ON)}, got {trained_on!r}")
         attributes: dict[str, Any] = {"epochs": epochs} | ({"recipe": dict(settings)} if settings else {})
-        self._root.require_group(f"{dataset}/{recipe}").update_attributes(attributes)
+        self.root.require_group(f"{dataset}/{recipe}").update_attributes(attributes)
         path = f"{dataset}/{recipe}/{trained_on}"
-        self._root.create_group(path, attributes={} if images is None else {"images": images})
+        self.root.create_group(path, attributes={} if images is None else {"images": images})
         if epoch_seconds is not None:
             self._write_seconds(f"{path}/epoch_seconds", epoch_seconds)
         if trained_as is not None:
@@ -173,7 +176,7 @@ class TableWriter:
             raise NB201Error(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
         path = f"{dataset}/{recipe}/{trained_on}/{split}"
         attributes = {"images": images, "trial_seeds": None if trial_seeds is None else [int(s) for s in trial_seeds]}
-        self._root.create_group(path, attributes=attributes)
+        self.root.create_group(path, attributes=attributes)
         self._write(f"{path}/epoch", np.asarray(epochs, "i4"), ("epoch",))
         if correct is not None:
             self._write(f"{path}/correct", self._counts(correct, images, path), ("trial", "epoch", "cell"))
@@ -191,6 +194,15 @@ class TableWriter:
         if (correct[~missing] > images).any():
             raise NB201Error(f"{path}: {int(correct[~missing].max())} correct of only {images} images")
         return np.where(missing, MISSING_COUNT[dtype], correct).astype(dtype)
+
+    def copy_group(self, path: str, group: Any, attributes: Mapping[str, Any] | None = None) -> None:
+        """Make a group like one of another table, or give one that is there these attributes."""
+        self.root.require_group(path).update_attributes(dict(group.attrs if attributes is None else attributes))
+
+    def copy_array(self, path: str, array: Any) -> None:
+        """Write an array of another table."""
+        attributes = {key: value for key, value in array.attrs.items() if key != "sha256"}
+        self._write(path, array[...], array.metadata.dimension_names, **attributes)
 
     def _write_seconds(self, path: str, values: npt.ArrayLike, **attributes: Any) -> None:
         seconds = np.asarray(values, "f8")
@@ -210,7 +222,7 @@ class TableWriter:
         per_chunk = min(epochs, EPOCHS_PER_CHUNK)
         chunks = (*values.shape[:-2], per_chunk, values.shape[-1])[-values.ndim :]
         shards = (*values.shape[:-2], -(-epochs // per_chunk) * per_chunk, values.shape[-1]) if epochs > 1 else None
-        array = self._root.create_array(
+        array = self.root.create_array(
             path,
             shape=values.shape,
             dtype=values.dtype,
@@ -232,8 +244,15 @@ class TableWriter:
         if kind is not None:
             shutil.rmtree(self._partial, ignore_errors=True)
             return
-        training, timing = fingerprints(self._root)
-        self._root.update_attributes({"fingerprint": training, "timing_fingerprint": timing})
+        try:
+            self._finish()
+        except OSError:  # such as a full disk
+            shutil.rmtree(self._partial, ignore_errors=True)
+            raise
+
+    def _finish(self) -> None:
+        training, timing = fingerprints(self.root)
+        self.root.update_attributes({"fingerprint": training, "timing_fingerprint": timing})
         _consolidate(self._partial)
         if self.path.suffix == ".zip":
             _pack(self._partial, self.path)
@@ -255,8 +274,12 @@ def _consolidate(folder: Path) -> None:
 def _pack(folder: Path, archive: Path) -> None:
     """Move a folder into a zip that stores its files uncompressed, as zarr.storage.ZipStore reads them."""
     unfinished = archive.with_name(archive.name + ".packing")
-    with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as target:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            target.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix(), _ZIP_DATE), file.read_bytes())
-    os.replace(unfinished, archive)
+    try:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as target:
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                target.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix(), _ZIP_DATE), file.read_bytes())
+        os.replace(unfinished, archive)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
     shutil.rmtree(folder)

@@ -14,7 +14,9 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,11 @@ from nb201_generator.blocks import blocks_of
 from nb201_generator.images import ImageSet, load_images
 from nb201_generator.recipe import RECIPES, Recipe
 from nb201_generator.timing import time_cell
-from nb201_generator.train import train
+from nb201_generator.train import PRECISIONS, train
 
 PLAN = "plan.json"
+ATTEMPTS = 2
+"""How often a call tries a block."""
 TRIAL_SEEDS = (777, 888, 999)
 """Seeds of the trials, in order: those of NAS-Bench-201."""
 
@@ -53,6 +57,8 @@ class Plan:
         dedupe: train one representative of each class of exactly equal cells; the others' rows are copies.
         device: that trains and is timed.
         data: folder with the archives, for data sets that are read from them.
+        precision: of the arithmetic, see `nb201_generator.train.PRECISIONS`.
+        channels_last: whether activations are laid out with the channels innermost.
     """
 
     dataset: str
@@ -64,6 +70,8 @@ class Plan:
     dedupe: bool = False
     device: str = "cpu"
     data: str | None = None
+    precision: str = "float32"
+    channels_last: bool = False
 
     def check(self) -> None:
         """Raise NB201Error for a plan that cannot be carried out."""
@@ -75,6 +83,8 @@ class Plan:
             raise NB201Error(f"trials must be 1 to {len(TRIAL_SEEDS)}, got {self.trials}")
         if self.epochs is not None and self.epochs < 1:
             raise NB201Error(f"epochs must be at least 1, got {self.epochs}")
+        if self.precision not in PRECISIONS:
+            raise NB201Error(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
             raise NB201Error(f"device {self.device!r}: this PyTorch sees no CUDA device; use cpu")
 
@@ -120,7 +130,7 @@ def train_block(plan: Plan, block: Block, parts: Path) -> None:
     torch.set_num_threads(1)
     images, recipe, device = _images(plan.dataset, plan.data), plan.settings(), torch.device(plan.device)
     cells = [Cell(index) for index in block.cells]
-    curves = train(cells, images, recipe, block.seed, device)
+    curves = train(cells, images, recipe, block.seed, device, plan.precision, plan.channels_last)
     seconds = [time_cell(cell, images.num_classes, images.size, recipe, device) for cell in cells]
     arrays: dict[str, Any] = {"cells": np.array(block.cells)}
     for split, curve in curves.items():
@@ -128,9 +138,13 @@ def train_block(plan: Plan, block: Block, parts: Path) -> None:
     for name in ("train_step", "eval_image", "latency"):
         arrays[name] = np.array([getattr(one, name) for one in seconds])
     unfinished = parts / f".{block.file}.{os.getpid()}"
-    with unfinished.open("wb") as file:
-        np.savez(file, **arrays)
-    os.replace(unfinished, parts / block.file)
+    try:
+        with unfinished.open("wb") as file:
+            np.savez(file, **arrays)
+        os.replace(unfinished, parts / block.file)
+    except OSError:  # such as a full disk, which the fragment must not keep full
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def generate(
@@ -141,6 +155,8 @@ def generate(
     progress: Progress = lambda done, total: None,
 ) -> list[str]:
     """Train what a plan says and write the table; go on where an earlier call of the same plan stopped.
+
+    A block that fails is tried once more. What failed and was tried again is appended to `{out}.log`.
 
     Args:
         plan: what to train.
@@ -154,6 +170,7 @@ def generate(
 
     Raises:
         NB201Error: if the plan is bad, the table exists, or `out` has parts of another plan.
+        OSError: if the table cannot be written; its parts are kept.
     """
     plan.check()
     index, count = shard
@@ -166,25 +183,46 @@ def generate(
     parts = _parts(out)
     _claim(parts, plan)
     blocks = plan.blocks()[index::count]
-    todo = [block for block in blocks if not (parts / block.file).exists()]
-    done, failures = len(blocks) - len(todo), []
-    progress(done, len(blocks))
-    for block, error in _run_all(plan, todo, parts, jobs):
-        if error is not None:
-            failures.append(f"block {block.file}: {error}")
-        else:
-            done += 1
-            progress(done, len(blocks))
+    failures: dict[Block, str] = {}
+    for attempt in range(ATTEMPTS):
+        todo = [block for block in blocks if not (parts / block.file).exists()]
+        progress(len(blocks) - len(todo), len(blocks))
+        failures = _attempt(plan, todo, parts, jobs, lambda left: progress(len(blocks) - left, len(blocks)))
+        last = attempt + 1 == ATTEMPTS
+        for block, error in failures.items():
+            _log(out, f"block {block.file} failed: {error}; " + ("given up" if last else "it is tried again"))
+        if not failures:
+            break
     if not failures and count == 1:
         merge([out], out)
         shutil.rmtree(parts)
+    return [f"block {block.file}: {error}" for block, error in failures.items()]
+
+
+def _attempt(
+    plan: Plan, todo: Sequence[Block], parts: Path, jobs: int, progress: Callable[[int], None]
+) -> dict[Block, str]:
+    """Train blocks, calling `progress` with how many are left; what went wrong with those that failed."""
+    left, failures = len(todo), {}
+    for block, error in _run_all(plan, todo, parts, jobs):
+        if error is not None:
+            failures[block] = error
+        else:
+            left -= 1
+            progress(left)
     return failures
+
+
+def _log(out: Path, line: str) -> None:
+    """Append a line to the campaign's log, if the disk takes it."""
+    with suppress(OSError), out.with_name(out.name + ".log").open("a", encoding="utf-8") as file:
+        file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
 
 
 def _run_all(plan: Plan, blocks: Sequence[Block], parts: Path, jobs: int) -> Iterator[tuple[Block, str | None]]:
     """Each block as it ends, with what went wrong.
 
-    A worker that is killed ends the pool: every block that was not done is reported, and the next call trains it.
+    A worker that is killed ends the pool: every block that was not done is reported, and the next attempt trains it.
     """
     if jobs == 1:
         for block in blocks:
@@ -286,6 +324,7 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
         "splits": images.split_source,
         "device": _device_name(plan.device),
         "torch": torch.__version__,
+        "precision": plan.precision,
         "seconds": "each cell alone, median of three steps and batches; of its representative where rows are copies",
         "cells": int((trained_as >= 0).sum()),
     }

@@ -28,6 +28,8 @@ def generate(
     trials: Annotated[int, typer.Option(help="Repeat trainings, 1 to 3.")] = 1,
     dedupe: Annotated[bool, typer.Option(help="Train one cell of each class of exactly equal ones.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, tf32 or bfloat16.")] = "float32",
+    channels_last: Annotated[bool, typer.Option(help="Lay images and weights out channels last.")] = False,
     jobs: Annotated[int, typer.Option(help="Processes, each on one thread.")] = 1,
     shard: Annotated[str, typer.Option(help="i/n trains every n-th block; `nb201 table merge` joins.")] = "0/1",
     dry_run: Annotated[bool, typer.Option(help="Say what would be trained and how long it may take.")] = False,
@@ -45,7 +47,7 @@ def generate(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     start, stop = _numbers(cells, ":", "--cells must be a:b")
     index, count = _numbers(shard, "/", "--shard must be i/n")
-    plan = Plan(dataset, recipe, epochs, start, stop, trials, dedupe, device, data)
+    plan = Plan(dataset, recipe, epochs, start, stop, trials, dedupe, device, data, precision, channels_last)
     plan.check()
     if dry_run:
         _describe(plan)
@@ -58,7 +60,7 @@ def generate(
     for failure in failures:
         typer.echo(failure, err=True)
     if failures:
-        raise NB201Error(f"{len(failures)} blocks failed; the same command tries them again")
+        raise NB201Error(f"{len(failures)} blocks failed, see {out}.log; the same command tries them again")
     if count == 1:
         typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
     else:
@@ -84,6 +86,16 @@ def _numbers(text: str, separator: str, expected: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
+def _peak_megabytes(device: str) -> float:
+    import resource
+
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
 def _describe(plan: object) -> None:
     """Cells, blocks, steps, and hours from a short timing on this device."""
     from dataclasses import replace
@@ -98,10 +110,10 @@ def _describe(plan: object) -> None:
     steps = -(-len(images.splits["train"].labels) // recipe.batch_size) * recipe.epochs
     sample = [Cell(index) for index in blocks[0].cells]
     began = time.perf_counter()
-    train(sample, images, replace(recipe, epochs=1), blocks[0].seed, plan.device)
+    train(sample, images, replace(recipe, epochs=1), blocks[0].seed, plan.device, plan.precision, plan.channels_last)
     hours = (time.perf_counter() - began) * recipe.epochs * len(blocks) / 3600
     typer.echo(
         f"{len(plan.trained())} cells, {plan.trials} trials, {len(blocks)} blocks of up to {len(sample)} cells, "
-        f"{steps} steps each; about {hours:.1f} hours of training on one {plan.device}, by one epoch of the first "
-        "block, and the timing of each cell alone besides"
+        f"{steps} steps each, peak memory {_peak_megabytes(plan.device):,.0f} MB; about {hours:.1f} hours of training "
+        f"on one {plan.device}, by one epoch of the first block, and the timing of each cell alone besides"
     )

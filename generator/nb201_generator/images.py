@@ -60,9 +60,10 @@ class ImageSet:
         return int(self.splits["train"].images.shape[-1])
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of the images and labels of each split."""
+        """SHA-256 of the images and labels of each split; those that go with a training half are named after it."""
+        prefix = "half/" if self.trained_on == "half" else ""
         return {
-            name: hashlib.sha256(split.images.tobytes() + split.labels.tobytes()).hexdigest()
+            prefix + name: hashlib.sha256(split.images.tobytes() + split.labels.tobytes()).hexdigest()
             for name, split in self.splits.items()
         }
 

@@ -7,7 +7,9 @@ trial's seed as they would for the net alone, and batches and augmentation from 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,11 @@ EVAL_BATCH, CPU_EVAL_BATCH = 256, 64
 """On a CPU, the activations of many nets on larger batches leave its caches and take twice as long."""
 
 
+PRECISIONS = ("float32", "tf32", "bfloat16")
+"""Arithmetic of convolutions and products: full float32, float32 through NVIDIA's TensorFloat-32, or bfloat16 by
+autocast with float32 weights. Only the first makes a net's result independent of the device but for rounding."""
+
+
 @dataclass(frozen=True)
 class Curves:
     """What nets reached on one split: correct images, int64 (epochs, nets), and mean cross-entropy.
@@ -40,8 +47,8 @@ class Curves:
 class DeviceImages:
     """A data set on the device that trains: batches, augmentation and normalisation without leaving it."""
 
-    def __init__(self, images: ImageSet, device: torch.device):
-        self.device = device
+    def __init__(self, images: ImageSet, device: torch.device, layout: torch.memory_format = torch.contiguous_format):
+        self.device, self._layout = device, layout
         self._mean = torch.tensor(images.mean, device=device, dtype=torch.float32).view(1, -1, 1, 1)
         self._std = torch.tensor(images.std, device=device, dtype=torch.float32).view(1, -1, 1, 1)
         self.splits = {name: self._on_device(split) for name, split in images.splits.items()}
@@ -66,7 +73,7 @@ class DeviceImages:
             yield self._normalise(images[part]), labels[part]
 
     def _normalise(self, images: Tensor) -> Tensor:
-        return (images - self._mean) / self._std
+        return ((images - self._mean) / self._std).contiguous(memory_format=self._layout)
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -100,8 +107,30 @@ def initial_network(
     return fused.to(device)
 
 
+@contextmanager
+def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+    """Compute in one of `PRECISIONS`, and as before afterwards."""
+    settings: tuple[Any, ...] = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [setting.allow_tf32 for setting in settings]
+    try:
+        for setting in settings:
+            setting.allow_tf32 = precision == "tf32"
+        # a cache of cast weights would outlive the optimiser's steps
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16", cache_enabled=False):
+            yield
+    finally:
+        for setting, allowed in zip(settings, before, strict=True):
+            setting.allow_tf32 = allowed
+
+
 def train(
-    cells: Sequence[Cell], images: ImageSet, recipe: Recipe, seed: int, device: torch.device | str = "cpu"
+    cells: Sequence[Cell],
+    images: ImageSet,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device | str = "cpu",
+    precision: str = "float32",
+    channels_last: bool = False,
 ) -> dict[str, Curves]:
     """Train one net for each cell and evaluate all splits after every epoch.
 
@@ -111,13 +140,16 @@ def train(
         recipe: how to train.
         seed: of the trial: initial weights, batches and augmentation.
         device: that trains.
+        precision: one of `PRECISIONS`.
+        channels_last: whether weights and images are laid out with the channels innermost.
 
     Returns:
         Curves of train and of every other split that the data set has.
     """
     device = torch.device(device)
-    data = DeviceImages(images, device)
-    network = initial_network(cells, images.num_classes, recipe, seed, device)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    data = DeviceImages(images, device, layout)
+    network = initial_network(cells, images.num_classes, recipe, seed, device).to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
     )
@@ -126,10 +158,11 @@ def train(
     for epoch in range(recipe.epochs):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate_at(epoch)
-        found = {"train": _train_epoch(network, optimizer, data.training_batches(recipe, generator))}
-        for split in images.splits:
-            if split != "train" and epoch + 1 in recipe.evaluated(split):
-                found[split] = _evaluate(network, data.evaluation_batches(split))
+        with arithmetic(precision, device):
+            found = {"train": _train_epoch(network, optimizer, data.training_batches(recipe, generator))}
+            for split in images.splits:
+                if split != "train" and epoch + 1 in recipe.evaluated(split):
+                    found[split] = _evaluate(network, data.evaluation_batches(split))
         epochs.append(found)
     return {
         name: _curves([found[name] for found in epochs if name in found], split)

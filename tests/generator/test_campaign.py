@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
 from nb201_generator.blocks import blocks_of, reed_solomon_blocks  # noqa: E402
-from nb201_generator.campaign import TRIAL_SEEDS, Plan, generate, merge  # noqa: E402
+from nb201_generator.campaign import ATTEMPTS, TRIAL_SEEDS, Plan, generate, merge  # noqa: E402
 from nb201_generator.images import load_images  # noqa: E402
 from nb201_generator.recipe import RECIPES, Recipe  # noqa: E402
 from nb201_generator.train import augment, train  # noqa: E402
@@ -119,21 +119,62 @@ def test_a_block_that_fails_is_reported_and_tried_again(tiny, tmp_path, monkeypa
     import nb201_generator.campaign as campaign
 
     plan, out = plan_of(tiny, trials=1), tmp_path / "t.zarr"
-    real = campaign.train
+    real, tries = campaign.train, Counter()
 
-    def breaks_once(cells, *rest):
-        if cells[0].index == 125:
-            raise OSError("No space left on device")
+    def breaks(cells, *rest):
+        tries[cells[0].index] += 1
+        if cells[0].index == 125 and tries[125] <= ATTEMPTS:
+            raise ValueError("no luck")
         return real(cells, *rest)
 
-    monkeypatch.setattr(campaign, "train", breaks_once)
+    monkeypatch.setattr(campaign, "train", breaks)
     (failure,) = generate(plan, out)
-    assert failure == "block 777-00001.npz: OSError: No space left on device"
+    assert failure == "block 777-00001.npz: ValueError: no luck"
     assert not out.exists()
-    assert len(list((tmp_path / "t.zarr.parts").glob("*.npz"))) == 2
-    monkeypatch.setattr(campaign, "train", real)
+    assert tries == {100: 1, 125: ATTEMPTS, 150: 1}
+    log = (tmp_path / "t.zarr.log").read_text().splitlines()
+    assert [line.split(" ", 1)[1] for line in log] == [
+        "block 777-00001.npz failed: ValueError: no luck; it is tried again",
+        "block 777-00001.npz failed: ValueError: no luck; given up",
+    ]
     assert generate(plan, out) == []
     assert out.exists()
+
+
+@pytest.mark.parametrize("kilobytes", [32, 96])
+def test_a_full_disk_loses_nothing(tiny, tmp_path, kilobytes):
+    """On a file system too small for the parts, or for the table beside them; then on the same one made larger."""
+    command = (
+        f"{sys.executable} -m nb201_env generate --dataset {tiny} --epochs 2 --cells 100:150 --out /mnt/t.zarr.zip"
+    )
+    script = (
+        f"mount -t tmpfs -o size={kilobytes}k none /mnt && ! {command} && find /mnt -name '.*npz*';"
+        f"mount -o remount,size=100m /mnt && {command}"
+    )
+    done = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+                          capture_output=True, text=True)  # fmt: skip
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "/.777" not in done.stdout  # no fragments
+    whole = tmp_path / "whole.zarr.zip"
+    generate(plan_of(tiny, stop=150, trials=1), whole)
+    assert done.stdout.rstrip().endswith(f"/mnt/t.zarr.zip: fingerprint {open_table(whole).fingerprint}")
+
+
+@pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"precision": "tf32"}, {"channels_last": True}])
+def test_other_arithmetic_and_layout_train_the_same_nets(tiny, options):
+    from nb201_env import Cell
+
+    images, recipe = load_images(tiny), Recipe("x", 2, 16, channels=8, cells_per_stage=1)
+    cells = [Cell(6111), Cell(1651), Cell(2)]
+    plain, other = train(cells, images, recipe, 1), train(cells, images, recipe, 1, **options)
+    tolerance = 0.2 if options.get("precision") == "bfloat16" else 1e-4
+    for split in ("train", "valid"):
+        assert np.allclose(plain[split].loss, other[split].loss, rtol=tolerance)
+    if "bfloat16" in options.values():
+        assert (plain["train"].loss != other["train"].loss).any()
 
 
 def test_equal_cells_are_trained_once(tiny, tmp_path):
@@ -159,6 +200,7 @@ def test_equal_cells_are_trained_once(tiny, tmp_path):
         ({"start": 5, "stop": 5}, "cells must be a range a:b within 0:15625, got 5:5"),
         ({"trials": 4}, "trials must be 1 to 3, got 4"),
         ({"epochs": 0}, "epochs must be at least 1"),
+        ({"precision": "half"}, "precision must be one of float32, tf32, bfloat16, got 'half'"),
     ],
 )
 def test_bad_plans(tiny, tmp_path, changes, message):

@@ -1,0 +1,56 @@
+"""Several tables as one."""
+
+import numpy as np
+import pytest
+
+from nb201_env import NUM_CELLS, NB201Error, open_table
+from nb201_env.join import join_tables
+from nb201_env.writer import TableWriter
+
+
+def write(path, dataset="cifar10", recipe="12ep", trained_on="half", split="valid", hashes=None, classes=10):
+    counts = np.random.default_rng(len(path.name)).integers(100, size=(2, 3, NUM_CELLS))
+    with TableWriter(path, path.name.partition(".")[0], {"device": "abacus"}, "free", ["A", path.name]) as writer:
+        writer.add_dataset(dataset, num_classes=classes, image_size=32, image_hashes=hashes,
+                           latency=counts[0, 0], params=np.arange(NUM_CELLS))  # fmt: skip
+        writer.add_training(dataset, recipe, trained_on, epochs=3, images=50, epoch_seconds=counts[0, 0])
+        writer.add_split(
+            dataset, recipe, trained_on, split, images=100, epochs=[1, 2, 3], trial_seeds=[1, 2], correct=counts
+        )
+    return path
+
+
+def test_nets_of_half_and_of_all_images(tmp_path):
+    half = write(tmp_path / "half.zarr", hashes={"half/valid": "1", "half/test": "2"})
+    full = write(tmp_path / "full.zarr.zip", trained_on="full", split="test", hashes={"test": "2"})
+    other = write(tmp_path / "other.zarr", dataset="digits", trained_on="full")
+    join_tables([half, full, other], tmp_path / "all.zarr.zip", "all")
+    table = open_table(tmp_path / "all.zarr.zip")
+    assert table.verify() == []
+    assert set(table.datasets) == {"cifar10", "digits"}
+    assert table.splits("cifar10", "12ep") == ("valid", "test")
+    for source, dataset, split in ((half, "cifar10", "valid"), (full, "cifar10", "test"), (other, "digits", "valid")):
+        for column in ("accuracy", "epochs"):
+            ask = {"trial": "all"} if column == "accuracy" else {}
+            found, expected = (getattr(t, column)(dataset, split=split, **ask) for t in (table, open_table(source)))
+            assert np.array_equal(found, expected)
+    assert table.attrs("cifar10")["image_hashes"] == {"half/valid": "1", "half/test": "2", "test": "2"}
+    assert (table.latency("cifar10") == open_table(half).latency("cifar10")).all()
+    assert [one["name"] for one in table.attributes["provenance"]["joined"]] == ["half", "full", "other"]
+    assert table.attributes["citation"] == ["A", "half.zarr", "full.zarr.zip", "other.zarr"]
+    assert table.attributes["license"] == "free"
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({}, "holds the nets cifar10/12ep/half, and so does a table before it"),
+        ({"recipe": "200ep", "classes": 100}, "num_classes is 100, but 10 in a table before it"),
+        ({"recipe": "200ep", "hashes": {"half/test": "3"}}, "half/test is '3', but '2'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, other, said):
+    one = write(tmp_path / "one.zarr", hashes={"half/test": "2"})
+    with pytest.raises(NB201Error, match=said):
+        join_tables([one, write(tmp_path / "two.zarr", **other)], tmp_path / "out.zarr", "out")
+    assert not (tmp_path / "out.zarr").exists()
