@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
-import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import torch
@@ -61,6 +62,15 @@ def dispatched(step: Callable[[], None]) -> int:
     return counter.count
 
 
+def peak_megabytes(nets: int, batch: int) -> float:
+    """Memory of a fresh process that trains some nets for two steps."""
+    torch.set_num_threads(1)
+    step = stepper(FusedNetwork(BLOCK[:nets], CLASSES, CHANNELS, 1), loss_of, batch)
+    step()
+    step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
 def main() -> None:
     torch.set_num_threads(1)
     print(f"PyTorch {torch.__version__}, one thread, {CHANNELS} channels, one cell a stage, {SIZE}x{SIZE} images")
@@ -85,8 +95,19 @@ def main() -> None:
         step = stepper(FusedNetwork(cells, CLASSES, CHANNELS, 1), loss_of, 32)
         step()
         print(f"coset block {number}: {1e3 * min(seconds_of([step]) for _ in range(5)):.0f} ms a step")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-    print(f"peak memory {peak:.0f} MB", file=sys.stderr)
+    blocks = [
+        stepper(FusedNetwork([Cell(index) for index in block], CLASSES, CHANNELS, 1), loss_of, 32)
+        for block in reed_solomon_blocks(2)[:8]
+    ]
+    seconds_of(blocks)
+    for count in (1, 2, 4, 8):
+        milliseconds = 1e3 * min(seconds_of(blocks[:count]) for _ in range(5))
+        print(f"{25 * count:3d} cells in blocks of 25: {milliseconds:.0f} ms a step of all, "
+              f"{milliseconds / 25 / count:.2f} a cell")  # fmt: skip
+    spawn = multiprocessing.get_context("spawn")
+    for nets in (1, 25, 125):
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            print(f"{nets:3d} nets: peak memory {pool.submit(peak_megabytes, nets, 32).result():.0f} MB")
 
 
 if __name__ == "__main__":

@@ -58,6 +58,11 @@ class LaneSearches:
             counter[lanes] = 0
         self.incumbent_index[lanes] = -1
 
+    def seen(self, index: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+        """Which of some cells of each lane, (lanes, n), its search has observed."""
+        bits = np.take_along_axis(self._seen, (index >> 3).astype(np.intp), axis=1)
+        return np.asarray((bits >> (index & 7).astype(np.uint8)) & 1 != 0)
+
     def query(self, lanes: Lanes, index: npt.NDArray[np.int64]) -> Arrays:
         """Query one cell in each of some lanes whose searches have not ended.
 
@@ -161,6 +166,10 @@ class SharedSearch:
         """Start again with the first lane's seed."""
         self.wall_seconds = 0.0
         self._oracle.new_search(int(seeds[0]))
+
+    def seen(self, index: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+        """Which cells the search has observed."""
+        return self._oracle.seen(index)
 
     def query(self, lanes: Lanes, index: npt.NDArray[np.int64]) -> Arrays:
         """Query one cell in each of some lanes, one after the other."""

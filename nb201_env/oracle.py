@@ -149,6 +149,10 @@ class Oracle:
         """`value` of many cells, float32 shaped as the indices."""
         return self._values.take(indices)
 
+    def seen(self, indices: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
+        """Whether the search has observed cells, at any epoch, bool shaped as the indices."""
+        return np.asarray(np.frombuffer(self._seen, np.uint8)[indices] != 0)
+
     def query(self, index: int, epoch: int | None = None) -> Evaluation:
         """Train one cell in simulation and see its accuracy, if that fits the budget."""
         epoch = self.epoch if epoch is None else epoch

@@ -2,7 +2,10 @@
 
 import gymnasium as gym
 
-ENVIRONMENTS = {"NB201/BuildCell-v0": ("nb201_env.envs.build:BuildCellEnv", "nb201_env.envs.vector:BuildCellVectorEnv")}
+ENVIRONMENTS = {
+    "NB201/BuildCell-v0": ("nb201_env.envs.build:BuildCellEnv", "nb201_env.envs.build_vector:BuildCellVectorEnv"),
+    "NB201/EditCell-v0": ("nb201_env.envs.edit:EditCellEnv", "nb201_env.envs.edit_vector:EditCellVectorEnv"),
+}
 """Ids and entry points, single and vector, as strings: specs survive JSON and nothing is imported before it is made."""
 
 

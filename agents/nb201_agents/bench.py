@@ -22,7 +22,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from nb201_agents.searcher import Learner, Searcher, Task, make_agent, tuned_on
+from nb201_agents.searcher import Learner, Searcher, Task, env_arguments, make_agent, tuned_on
 from nb201_env import NB201Error, Oracle, SimulatedClock, open_table
 from nb201_env.oracle import Evaluation
 from nb201_env.parallel import worker_map
@@ -37,7 +37,7 @@ ALWAYS = ("random", "params", "local-search")
 WALL_CLOCK = "wall_clock.jsonl"
 
 _CHUNKS_PER_JOB = 8
-_PACKAGES = ("nb201-env", "gymnasium", "numpy", "stable-baselines3", "torch", "zarr")
+_PACKAGES = ("nb201-env", "gymnasium", "numpy", "sb3-contrib", "stable-baselines3", "torch", "zarr")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def search(searcher: Searcher, oracle: Oracle) -> list[Evaluation]:
 
 def learn(learner: Learner, setup: Setup, seed: int) -> list[Evaluation]:
     """Let a learner drive the environment; all that its search observed."""
-    env = RecordQueries(gym.make(ENVIRONMENT, **asdict(setup)))
+    env = RecordQueries(gym.make(ENVIRONMENT, **asdict(setup), **env_arguments(learner)))
     learner.train(env, seed)
     return env.results
 
@@ -140,7 +140,7 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[
     header = {
         "agent": agent_name,
         "seed": seed,
-        "env": {"id": ENVIRONMENT, "kwargs": asdict(setup)},
+        "env": {"id": ENVIRONMENT, "kwargs": asdict(setup)} | _own_arguments(agent),
         "recipe": oracle.recipe,
         "epoch": oracle.epoch,
         "fingerprint": oracle.table.fingerprint,
@@ -150,6 +150,11 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[
         "versions": versions(),
     }
     return header, results
+
+
+def _own_arguments(agent: Searcher | Learner) -> dict[str, Any]:
+    arguments = env_arguments(agent)
+    return {"agent_kwargs": arguments} if arguments else {}
 
 
 @lru_cache(maxsize=8)

@@ -64,7 +64,10 @@ class Searcher(Protocol):
 
 @runtime_checkable
 class Learner(Protocol):
-    """An algorithm that drives an environment. It is made as `Class(task, rng)`."""
+    """An algorithm that drives an environment. It is made as `Class(task, rng)`.
+
+    An attribute `env_arguments`, a dict, adds arguments to the environment that it is given, such as a mask.
+    """
 
     def train(self, env: gym.Env[Any, Any], seed: int) -> None:
         """Search until an info says `budget_exhausted`; the first reset must be `env.reset(seed=seed)`."""
@@ -91,3 +94,8 @@ def make_agent(name: str, task: Task, rng: np.random.Generator) -> Searcher | Le
 def tuned_on(agent: Searcher | Learner) -> tuple[str, ...]:
     """Data sets on which the agent's settings were chosen: its attribute `tuned_on`, or none."""
     return tuple(getattr(agent, "tuned_on", ()))
+
+
+def env_arguments(agent: Searcher | Learner) -> dict[str, Any]:
+    """What a learner adds to its environment's arguments: its attribute `env_arguments`, or nothing."""
+    return dict(getattr(agent, "env_arguments", {}))

@@ -1,5 +1,6 @@
 """The Gymnasium environments."""
 
 from nb201_env.envs.build import BuildCellEnv
+from nb201_env.envs.edit import EditCellEnv
 
-__all__ = ["BuildCellEnv"]
+__all__ = ["BuildCellEnv", "EditCellEnv"]

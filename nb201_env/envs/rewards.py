@@ -12,12 +12,14 @@ Reward = Callable[[float, float], float]
 """From the observed accuracy and the incumbent's before it (0 without one), both fractions, to the reward."""
 
 REWARDS = ("accuracy", "log-error", "improvement", "regret")
+"""What every environment that queries cells one by one can pay."""
 
 
 def make_reward(name: str, oracle: Oracle) -> Reward:
     """The reward function of a name.
 
     * accuracy: the observed accuracy.
+    * change: the same; an environment that pays it takes the difference to the cell before.
     * log-error: -log(1 - accuracy); an error of nothing counts as half an image.
     * improvement: by how much the incumbent rose, so that the rewards of a search add up to its last incumbent.
     * regret: the observed accuracy less the best mean accuracy of all cells. Privileged knowledge, for study alone.
@@ -25,7 +27,7 @@ def make_reward(name: str, oracle: Oracle) -> Reward:
     Raises:
         NB201Error: for an unknown name.
     """
-    if name == "accuracy":
+    if name in ("accuracy", "change"):
         return lambda accuracy, incumbent: accuracy
     if name == "improvement":
         return lambda accuracy, incumbent: max(0.0, accuracy - incumbent)

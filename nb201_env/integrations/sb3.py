@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from nb201_env.envs.vector import BuildCellVectorEnv
+from nb201_env.envs.vector import LanesEnv
 from nb201_env.errors import NB201Error
 
 
@@ -38,7 +38,7 @@ class LanesVecEnv(VecEnv):
 
     def __init__(self, env: Any):
         lanes = env.unwrapped
-        if not isinstance(lanes, BuildCellVectorEnv):
+        if not isinstance(lanes, LanesEnv):
             raise NB201Error(f"LanesVecEnv takes what gymnasium.make_vec makes of an NB201 environment, got {env!r}")
         if lanes.autoreset_mode != AutoresetMode.SAME_STEP:
             raise NB201Error(
@@ -55,7 +55,7 @@ class LanesVecEnv(VecEnv):
         if any(other != options for other in self._options):
             raise NB201Error("the lanes share one environment: give set_options one dict for all of them")
         seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
-        observation, _ = self.env.reset(seed=seeds, options=options)
+        observation, _ = self.env.reset(seed=seeds, options=options)  # type: ignore[arg-type]
         self._reset_seeds()
         self._reset_options()
         self._length[:] = 0

@@ -236,7 +236,7 @@ def test_bad_arguments(kwargs, message):
 
 
 def test_unknown_render_mode():
-    with pytest.raises(NB201Error, match="render_mode must be one of None, ansi, got 'human'"):
+    with pytest.raises(NB201Error, match="render_mode must be one of None, ansi, rgb_array, got 'human'"):
         nb201_env.envs.BuildCellEnv(render_mode="human")
 
 

@@ -1,0 +1,89 @@
+"""What a cell costs beside its error: weights and limits that shape a reward, and the vector of all objectives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nb201_env.cell import NUM_CELLS
+from nb201_env.errors import NB201Error
+from nb201_env.oracle import Oracle
+
+Floats = npt.NDArray[np.float64]
+
+OBJECTIVES = ("error", "params", "macs", "latency", "train_seconds")
+
+
+class Objectives:
+    """Several objectives of a search over one column of a table, all to be made small.
+
+    * error: 1 less the observed accuracy.
+    * params, macs, latency (seconds a batch of 256), train_seconds (through the search's epoch): see
+      `nb201_env.table.Table`.
+
+    Args:
+        wanted: for each objective a weight, or a limit as in `"<=500000"`.
+        oracle: names the column.
+
+    Attributes:
+        names: of the objectives, in the order in which they were given.
+
+    Raises:
+        NB201Error: for an unknown objective, or what is neither a weight from 0 nor a limit above 0.
+        MissingDataError: if the table does not know an objective.
+    """
+
+    def __init__(self, wanted: Mapping[str, float | str], oracle: Oracle):
+        self.names = tuple(wanted)
+        self._weights, self._limits = np.zeros(len(wanted)), np.full(len(wanted), np.inf)
+        for position, (name, value) in enumerate(wanted.items()):
+            if name not in OBJECTIVES:
+                raise NB201Error(f"an objective is one of {', '.join(OBJECTIVES)}, got {name!r}")
+            if isinstance(value, str):
+                self._limits[position] = _limit(name, value)
+            elif isinstance(value, bool) or not 0 <= value < np.inf:
+                raise NB201Error(f"the weight of {name} must be a number from 0, or a limit '<=X', got {value!r}")
+            else:
+                self._weights[position] = value
+        self._costs = np.stack([_costs(name, oracle) for name in wanted], axis=1)
+        self._is_error = np.array([name == "error" for name in wanted])
+        self._largest = np.where(self._is_error, 1.0, self._costs.max(axis=0))
+
+    def vector(self, index: npt.ArrayLike, accuracy: npt.ArrayLike) -> Floats:
+        """All objectives of cells with observed accuracies, in natural units, negated: larger is better, (…, k)."""
+        return -self._costs_of(index, accuracy)
+
+    def score(self, value: npt.ArrayLike, index: npt.ArrayLike, accuracy: npt.ArrayLike) -> Floats:
+        """What a cell is worth whose accuracy alone is worth `value`.
+
+        From the value, each weight times its objective is taken, as a share of the largest in the table. A cell beyond
+        a limit is worth less than nothing: minus the sum of the shares by which it exceeds them.
+        """
+        costs = self._costs_of(index, accuracy)
+        worth = np.asarray(value) - (self._weights * costs / self._largest).sum(axis=-1)
+        excess = np.maximum(0.0, costs / self._limits - 1.0).sum(axis=-1)
+        return np.asarray(np.where(excess > 0, -excess, worth))
+
+    def _costs_of(self, index: npt.ArrayLike, accuracy: npt.ArrayLike) -> Floats:
+        error = 1.0 - np.asarray(accuracy, np.float64)
+        return np.asarray(np.where(self._is_error, error[..., None], self._costs[np.asarray(index)]), np.float64)
+
+
+def _limit(name: str, text: str) -> float:
+    found = re.fullmatch(r"<=\s*(\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)", text)
+    if found is None or float(found[1]) <= 0:
+        raise NB201Error(f"the limit of {name} must be '<=X' with X above 0, or a weight, got {text!r}")
+    return float(found[1])
+
+
+def _costs(name: str, oracle: Oracle) -> Any:
+    table, dataset = oracle.table, oracle.dataset
+    if name == "error":
+        return np.zeros(NUM_CELLS)
+    if name == "train_seconds":
+        return oracle.seconds_at(oracle.epoch)[0]
+    return np.asarray(getattr(table, name)(dataset), np.float64)
