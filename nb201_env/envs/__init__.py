@@ -2,5 +2,6 @@
 
 from nb201_env.envs.build import BuildCellEnv
 from nb201_env.envs.edit import EditCellEnv
+from nb201_env.envs.search import SearchEnv
 
-__all__ = ["BuildCellEnv", "EditCellEnv"]
+__all__ = ["BuildCellEnv", "EditCellEnv", "SearchEnv"]

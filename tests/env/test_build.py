@@ -1,7 +1,4 @@
-import copy
-import json
 import math
-import pickle
 import subprocess
 import sys
 import warnings
@@ -9,7 +6,6 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,52 +19,12 @@ INFO_KEYS = {
     *("seconds_left", "incumbent_index", "incumbent_accuracy", "n_queries", "n_distinct", "repeat", "budget_exhausted"),
 }
 
-VARIANTS = [
-    {},
-    {"dataset": "cifar100", "trial": "mean"},
-    {"dataset": "ImageNet16-120", "recipe": "200ep", "epoch": 200, "trial": 0},
-    {"trial": "per-query"},
-    {"observation": "index"},
-    {"observation": "dict"},
-    {"observation": "dict", "reward": "improvement"},
-    {"reward": "improvement"},
-    {"reward": "log-error"},
-    {"reward": "regret"},
-    {"budget": 200_000},
-    {"budget": 1_000, "overrun": "stop-after"},
-    {"charge": "cached", "max_queries": 5},
-    {"render_mode": "ansi"},
-    {"mask": "connected"},
-    {"mask": "canonical", "observation": "index"},
-    {"mask": "params<=4e5", "observation": "dict"},
-    {"mask": "unseen", "max_queries": 4},
-]
-
 
 def build(env, ops):
     env.reset()
     for op in ops[:-1]:
         assert env.step(op)[1:4] == (0.0, False, False)
     return env.step(ops[-1])
-
-
-@pytest.mark.parametrize("kwargs", VARIANTS, ids=str)
-def test_check_env_without_a_warning(kwargs):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(gym.make(ID, **kwargs).unwrapped)
-
-
-@pytest.mark.parametrize("kwargs", VARIANTS, ids=str)
-def test_specs_survive_json_pickle_and_deepcopy(kwargs):
-    spec = gym.make(ID, **kwargs).spec
-    for other in (
-        gym.envs.registration.EnvSpec.from_json(spec.to_json()),
-        pickle.loads(pickle.dumps(spec)),
-        copy.deepcopy(spec),
-    ):
-        assert other.kwargs == json.loads(json.dumps(other.kwargs)) == spec.kwargs
-        gym.make(other).reset(seed=0)
 
 
 def test_registration_is_idempotent_and_needs_no_import():
@@ -233,11 +189,6 @@ def test_stepping_before_reset_or_after_the_end():
 def test_bad_arguments(kwargs, message):
     with pytest.raises(NB201Error, match=message):
         gym.make(ID, **kwargs)
-
-
-def test_unknown_render_mode():
-    with pytest.raises(NB201Error, match="render_mode must be one of None, ansi, rgb_array, got 'human'"):
-        nb201_env.envs.BuildCellEnv(render_mode="human")
 
 
 def test_render_ansi():

@@ -1,0 +1,366 @@
+"""What every environment must do, over all ids and the arguments worth trying."""
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import nb201_env
+from nb201_env import NB201Error
+from nb201_env.registration import ENVIRONMENTS
+
+BUILD, EDIT, SEARCH = ENVIRONMENTS
+MODES = ("SameStep", "NextStep", "Disabled")
+LANES = 5
+
+ARGUMENTS = {
+    BUILD: [
+        {},
+        {"dataset": "cifar100", "trial": "mean"},
+        {"dataset": "ImageNet16-120", "recipe": "200ep", "epoch": 200, "trial": 0},
+        {"table": "mini", "dataset": "gratings", "epoch": 3, "split": "train"},
+        {"observation": "index"},
+        {"observation": "dict", "mask": "connected"},
+        {"observation": "dict", "reward": "improvement", "budget": 15_000},
+        {"reward": "improvement", "budget": 12_000, "overrun": "stop-after"},
+        {"reward": "log-error", "mask": "params<=4e5"},
+        {"reward": "regret", "mask": "canonical"},
+        {"observation": "index", "budget": 9_000},
+        {"mask": "unseen", "max_queries": 9},
+        {"charge": "cached", "max_queries": 6, "mask": "unseen"},
+        {"charge": "resume", "budget": 12_000, "max_queries": 7, "reward": "improvement"},
+        {"objectives": {"params": 0.3, "latency": "<=0.02"}},
+        {"objectives": {"error": 1, "macs": 0.3, "train_seconds": 0.2}, "reward": "log-error"},
+    ],
+    EDIT: [
+        {},
+        {"reward": "change", "trial": "mean"},
+        {"observation": "index", "trial": 0},
+        {"observation": "dict", "mask": "connected"},
+        {"observation": "dict", "reward": "improvement", "budget": 15_000},
+        {"budget": 12_000, "overrun": "stop-after", "reward": "change"},
+        {"mask": "unseen", "max_queries": 9, "horizon": 5},
+        {"mask": "params<=400000", "reward": "log-error"},
+        {"mask": "canonical", "reward": "regret"},
+        {"objectives": {"params": 0.3, "latency": "<=0.02"}, "reward": "change"},
+        {"objectives": {"error": 1, "macs": 0.3}},
+        {"charge": "resume", "budget": 12_000, "max_queries": 7},
+        {"charge": "cached", "max_queries": 30, "horizon": 3},
+    ],
+    SEARCH: [
+        {},
+        {"action": "joint", "history": 3},
+        {"observation": "dict", "reward": "area"},
+        {"action": "joint", "observation": "dict", "reward": "true", "trial": "mean"},
+        {"reward": "area", "charge": "fresh", "max_queries": 11},
+        {"perturb": 0.05, "reward": "true"},
+        {"trial": 0, "rungs": [2, 8]},
+        {"objectives": {"params": 0.3, "latency": "<=0.02"}},
+        {"tasks": [{"epoch": 8}, {"epoch": 6}, {"epoch": 5}], "task_sampling": "round-robin"},
+        {"tasks": [{"dataset": "gratings"}, {"table": "mini", "epoch": 6}, {"epoch": 5}], "perturb": 0.1},
+        {"table": "published", "dataset": "cifar100", "charge": "fresh", "max_queries": 30},
+        {"history": 0, "budget": 5.0},
+    ],
+}
+CASES = [pytest.param(name, kwargs, id=f"{name[6:]} {kwargs}") for name in ARGUMENTS for kwargs in ARGUMENTS[name]]
+IDS = list(ARGUMENTS)
+every_case = pytest.mark.parametrize(("name", "kwargs"), CASES)
+every_id = pytest.mark.parametrize("name", IDS)
+
+
+def sample(env, rng):
+    """A random action of a single environment, or of a lane of a vector environment."""
+    is_vector = isinstance(env, gym.vector.VectorEnv)
+    space, size = (env.single_action_space, (env.num_envs,)) if is_vector else (env.action_space, ())
+    if isinstance(space, gym.spaces.Discrete):
+        return rng.integers(space.n, size=size or None)
+    return rng.integers(0, space.nvec, size=(*size, space.nvec.size))
+
+
+def rollout(env, seed, steps=60):
+    """Everything that an environment says under random actions."""
+    rng = np.random.default_rng(0)
+    said = [env.reset(seed=seed)]
+    for _ in range(steps):
+        said.append(env.step(sample(env, rng)))
+        if said[-1][2] or said[-1][3]:
+            said.append(env.reset())
+    return said
+
+
+def flat(value):
+    """Nested tuples, dicts and arrays as a comparable list."""
+    if isinstance(value, dict):
+        return [(key, flat(value[key])) for key in sorted(value)]
+    if isinstance(value, list | tuple):
+        return [flat(one) for one in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+@every_case
+def test_check_env_without_a_warning(name, kwargs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make(name, **kwargs).unwrapped)
+
+
+@every_case
+def test_the_same_seed_says_the_same(name, kwargs):
+    env = gym.make(name, **kwargs)
+    first = flat(rollout(env, 1))
+    assert flat(rollout(env, 1)) == first == flat(rollout(gym.make(name, **kwargs), 1))
+
+
+@every_id
+def test_another_seed_says_something_else(name):
+    env = gym.make(name, **({"perturb": 0.1} if name == SEARCH else {}))  # mini has one trial and so no draws
+    assert flat(rollout(env, 1)) != flat(rollout(env, 2))
+
+
+@every_case
+def test_specs_survive_json_pickle_and_deepcopy(name, kwargs):
+    spec = gym.make(name, **kwargs).spec
+    for other in (
+        gym.envs.registration.EnvSpec.from_json(spec.to_json()),
+        pickle.loads(pickle.dumps(spec)),
+        copy.deepcopy(spec),
+    ):
+        assert other.kwargs == json.loads(json.dumps(other.kwargs)) == spec.kwargs
+        gym.make(other).reset(seed=0)
+    vector = gym.make_vec(name, num_envs=2, autoreset_mode="NextStep", **kwargs).spec
+    assert pickle.loads(pickle.dumps(vector)) == vector
+    assert gym.make_vec(type(vector).from_json(vector.to_json()), num_envs=2).autoreset_mode.value == "NextStep"
+
+
+@every_id
+@pytest.mark.parametrize("mode", [None, "ansi", "rgb_array"])
+def test_render_modes(name, mode):
+    if mode == "rgb_array":
+        pytest.importorskip("matplotlib")
+    env = gym.make(name, render_mode=mode, budget=9_000)
+    env.reset(seed=0)
+    pictures = [env.render()]
+    for action in (3, 3, 3, 1, 3, 3):
+        env.step(action)
+        pictures.append(env.render())
+    if mode is None:
+        assert pictures == [None] * 7
+    elif mode == "ansi":
+        assert "nor_conv_3x3" in pictures[-1]
+        assert "9,000 GPU-seconds" in pictures[-1]
+    else:
+        assert {(p.shape, p.dtype.name) for p in pictures} == {((320, 480, 3), "uint8")}
+        assert (pictures[0] != pictures[-1]).any()
+
+
+@every_id
+def test_an_unknown_render_mode_is_refused(name):
+    kind = gym.registry[name].entry_point.rpartition(":")[2]
+    with pytest.raises(NB201Error, match="render_mode must be one of None, ansi, rgb_array, got 'human'"):
+        getattr(nb201_env.envs, kind)(render_mode="human")
+    with pytest.raises(NB201Error, match="draws nothing"):
+        gym.make_vec(name, num_envs=2, vectorization_mode="vector_entry_point", render_mode="ansi")
+
+
+def test_workers_that_are_spawned_know_the_environments(tmp_path):
+    script = tmp_path / "spawn.py"
+    script.write_text(
+        "import gymnasium as gym\n"
+        "if __name__ == '__main__':\n"
+        f"    for name in {IDS}:\n"
+        "        env = gym.make_vec('nb201_env:' + name, 2, 'async', vector_kwargs={'context': 'spawn'})\n"
+        "        env.reset(seed=0)\n"
+        "        env.step(env.action_space.sample())\n"
+        "        env.close()\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", script], check=True)
+
+
+@every_id
+@pytest.mark.parametrize("action", [-1, 99, 0.5, "3", None, True, [0]])
+def test_bad_actions(name, action):
+    env = gym.make(name)
+    env.reset(seed=0)
+    with pytest.raises(NB201Error, match="an action is an integer from 0 to"):
+        env.step(action)
+    lanes = gym.make_vec(name, num_envs=2)
+    lanes.reset(seed=0)
+    with pytest.raises(NB201Error, match="actions are 2 integers from 0 to"):
+        lanes.step([action, action])
+    with pytest.raises(NB201Error, match="actions are 2 integers from 0 to"):
+        lanes.step([0])
+
+
+@pytest.mark.parametrize("action", [[0] * 6, [5, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 3], [0.0] * 7, 3])
+def test_bad_joint_actions(action):
+    for env, actions in (
+        (gym.make(SEARCH, action="joint"), action),
+        (gym.make_vec(SEARCH, num_envs=2, action="joint"), [action, action]),
+    ):
+        env.reset(seed=0)
+        with pytest.raises(NB201Error, match="six ops from 0 to 4 and a rung from 0 to 2"):
+            env.step(actions)
+
+
+BAD_ARGUMENTS = [
+    *((name, *rest) for name in IDS for rest in (
+        ({"dataset": "mnist"}, "no dataset 'mnist'"),
+        ({"epoch": 500}, "not 500"),
+        ({"split": "test"}, "must not see"),
+        ({"trial": 9}, "trials"),
+        ({"observation": "picture"}, "observation must be one of"),
+        ({"reward": "fame"}, "reward must be one of"),
+        ({"charge": "nothing"}, "charge must be one of"),
+        ({"budget": -1}, "budget must be a positive number"),
+        ({"objectives": {"beauty": 1}}, "an objective is one of"),
+        ({"objectives": {"params": -1}}, "weight of params"),
+        ({"objectives": {"params": "small"}}, "limit of params"),
+        ({"table": "nowhere"}, "no table 'nowhere'"),
+    )),
+    *((name, *rest) for name in (BUILD, EDIT) for rest in (
+        ({"mask": "big"}, "mask must be one of"),
+        ({"mask": "params<=1"}, "leaves no cell"),
+        ({"on_exhausted": "explode"}, "on_exhausted must be one of"),
+        ({"budget": 1}, "buys no query"),
+        ({"reward": "improvement", "objectives": {"params": 1}}, "knows accuracy alone"),
+        ({"reward": "improvement", "observation": "index"}, "shows the incumbent"),
+    )),
+    (EDIT, {"horizon": 0}, "horizon must be at least 1"),
+    (SEARCH, {"rungs": [3, 1]}, "ascending epochs"),
+    (SEARCH, {"rungs": [1, 9]}, "not 9"),
+    (SEARCH, {"trial": "per-query"}, "a curve belongs to one training"),
+    (SEARCH, {"action": "random"}, "action must be one of"),
+    (SEARCH, {"tasks": []}, "tasks must be one dict or more"),
+    (SEARCH, {"tasks": [{"budget": 3}]}, "tasks must be one dict or more"),
+    (SEARCH, {"tasks": [{"epoch": 8}, {"epoch": 3}]}, "same number of rungs"),
+    (SEARCH, {"task_sampling": "best"}, "task_sampling must be one of"),
+    (SEARCH, {"perturb": -0.1}, "perturb must be a number from 0"),
+    (SEARCH, {"history": 1.5}, "history must be a whole number"),
+    (SEARCH, {"budget": 1e-6}, "buys nothing"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "kwargs", "said"), BAD_ARGUMENTS)
+def test_bad_arguments(name, kwargs, said):
+    for make in (gym.make, lambda *a, **k: gym.make_vec(*a, num_envs=2, **k)):
+        with pytest.raises(NB201Error, match=said):
+            make(name, **kwargs)
+
+
+@every_id
+def test_bad_lanes(name):
+    for kwargs, said in (
+        ({"autoreset_mode": "sometimes"}, "autoreset_mode must be one of"),
+        ({"num_envs": 0}, "least"),
+    ):
+        with pytest.raises(NB201Error, match=said):
+            gym.make_vec(name, **{"num_envs": 2, "vectorization_mode": "vector_entry_point", **kwargs})
+
+
+@every_id
+@pytest.mark.parametrize("seed", ["one", 1.5, True, -3, [1], [1, -4], [1, "4"]])
+def test_bad_seeds(name, seed):
+    with pytest.raises(NB201Error, match="seed must be an integer from 0, or 2 of them"):
+        gym.make_vec(name, num_envs=2).reset(seed=seed)
+    if not isinstance(seed, bool):
+        with pytest.raises(gym.error.Error):
+            gym.make(name).unwrapped.reset(seed=seed)
+
+
+@every_id
+def test_bad_options(name):
+    for env in (gym.make(name), gym.make_vec(name, num_envs=2)):
+        with pytest.raises(NB201Error, match="unknown reset options"):
+            env.reset(options={"colour": "red"})
+        with pytest.raises(NB201Error, match="budget"):
+            env.reset(options={"budget": -5})
+    with pytest.raises(NB201Error, match="reset_mask must be bool"):
+        gym.make_vec(name, num_envs=2).reset(options={"reset_mask": [1, 0]})
+
+
+@every_id
+def test_steps_out_of_turn(name):
+    env = gym.make(name, max_queries=1).unwrapped
+    with pytest.raises(NB201Error, match="call reset"):
+        env.step(0)
+    lanes = gym.make_vec(name, num_envs=2, autoreset_mode="Disabled", max_queries=1)
+    with pytest.raises(NB201Error, match="call reset"):
+        lanes.step([0, 0])
+    env.reset(seed=0)
+    lanes.reset(seed=0)
+    while not any(env.step(3)[2:4]):
+        lanes.step([3, 3])
+    lanes.step([3, 3])
+    with pytest.raises(NB201Error, match="call reset"):
+        env.step(0)
+    with pytest.raises(NB201Error, match="call reset with a reset_mask"):
+        lanes.step([0, 0])
+
+
+# --- lanes against Gymnasium's SyncVectorEnv over the single environment, step by step --------------------------------
+
+
+def assert_same(ours, theirs, rows=None):
+    """Arrays, dicts of arrays with masks, or object arrays of observations are equal where the mask says they count."""
+    if isinstance(ours, dict):
+        keys = set(theirs) - {"arch", "_arch"}
+        assert set(ours) == keys
+        for key in keys:
+            assert_same(ours[key], theirs[key], theirs.get(f"_{key}", rows))
+        return
+    rows = slice(None) if rows is None else rows
+    if np.asarray(ours).dtype.kind == "f":
+        np.testing.assert_allclose(ours[rows], np.asarray(theirs)[rows], rtol=1e-15)
+    else:
+        np.testing.assert_array_equal(ours[rows], np.asarray(theirs)[rows])
+
+
+def assert_same_info(ours, theirs):
+    theirs, ours = dict(theirs), dict(ours)
+    if "_final_obs" in theirs:
+        final_ours, final_theirs = ours.pop("final_obs"), theirs.pop("final_obs")
+        for lane in np.flatnonzero(theirs["_final_obs"]):
+            if isinstance(final_theirs[lane], dict):
+                for key, value in final_theirs[lane].items():
+                    np.testing.assert_array_equal(final_ours[key][lane], value)
+            else:
+                np.testing.assert_array_equal(final_ours[lane], final_theirs[lane])
+    assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@every_case
+def test_lanes_are_equal_to_sync_vector_env(name, kwargs, mode):
+    ours = gym.make_vec(name, LANES, "vector_entry_point", autoreset_mode=mode, **kwargs)
+    theirs = gym.make_vec(name, LANES, "sync", vector_kwargs={"autoreset_mode": mode}, **kwargs)
+    assert ours.single_observation_space == theirs.single_observation_space
+    assert ours.observation_space == theirs.observation_space
+
+    def reset(**how):
+        for a, b in zip(ours.reset(**copy.deepcopy(how)), theirs.reset(**copy.deepcopy(how)), strict=True):
+            assert_same(a, b)
+
+    reset(seed=3)
+    rng = np.random.default_rng(0)
+    for step in range(90):
+        actions = sample(ours, rng)
+        if step % 12 == 0:
+            actions[:] = 3 if actions.ndim == 1 else 1
+        got, expected = ours.step(actions), theirs.step(actions)
+        for a, b in zip(got[:4], expected[:4], strict=True):
+            assert_same(a, b)
+        assert_same_info(got[4], expected[4])
+        done = expected[2] | expected[3]
+        if mode == "Disabled" and (done.any() or step == 20):
+            reset(options={"reset_mask": done if step != 20 else done | (np.arange(LANES) < 2)})
+        if step == 40:
+            reset(options={"new_search": True})
+        if step == 60 and mode != "Disabled":
+            reset(seed=[5, 6, 7, 8, 9])
