@@ -108,5 +108,5 @@ class MaskablePPO(StableBaselines):
 
     package = "sb3_contrib"
     algorithm = "MaskablePPO"
-    settings: ClassVar[dict[str, Any]] = PPO.settings
+    settings: ClassVar[dict[str, Any]] = {**PPO.settings, "n_steps": 30, "batch_size": 30, "ent_coef": 0.003}
     env_arguments: ClassVar[dict[str, Any]] = {"mask": "unseen"}

@@ -20,7 +20,7 @@ _KEPT = ("accuracy", "trial", "observed", "query_seconds", "repeat")
 class EditCellVectorEnv(CellVectorEnv):
     """Many lanes of `NB201/EditCell-v0`; see `nb201_env.envs.vector.CellVectorEnv` for the arguments.
 
-    The reset option `start` is one cell for all lanes, or a sequence of one for each.
+    The reset option `start` is one cell for all lanes that are reset.
     """
 
     single_env = EditCellEnv
@@ -30,7 +30,7 @@ class EditCellVectorEnv(CellVectorEnv):
         self._index = np.zeros(num_envs, np.int64)
         self._steps = np.full(num_envs, self._single.horizon)
         self._value = np.zeros(num_envs)
-        self._starts: npt.NDArray[np.int64] | None = None
+        self._start: int | None = None  # of the episodes that a reset is about to begin, if it says so
         # of each lane's last query; `index` is -1 at a step for which the search had ended already
         self._found: dict[str, npt.NDArray[Any]] = {
             "accuracy": np.zeros(num_envs),
@@ -42,22 +42,15 @@ class EditCellVectorEnv(CellVectorEnv):
 
     def _take_options(self, options: dict[str, Any]) -> None:
         start = options.pop("start", None)
-        self._starts = None
-        if start is not None:
-            each = (
-                isinstance(start, list | tuple | np.ndarray) and len(start) == self.num_envs and np.ndim(start[0]) > 0
-            )
-            each = each or (isinstance(start, list | tuple) and isinstance(start[0], Cell | str) and len(start) > 1)
-            cells = [Cell.parse(one) for one in start] if each else [Cell.parse(start)] * self.num_envs
-            self._starts = np.array([cell.index for cell in cells])
+        self._start = None if start is None else Cell.parse(start).index
 
     def _begin(self, lanes: Lanes) -> None:
         self._refuse_exhausted(lanes)
-        if self._starts is None:
+        if self._start is None:
             self._index[lanes] = [self._generator(lane).integers(NUM_CELLS) for lane in lanes.tolist()]
         else:
-            self._index[lanes] = self._starts[lanes]
-            self._starts = None
+            self._index[lanes] = self._start
+            self._start = None
         self._steps[lanes], self._done[lanes] = 0, False
         self._query(lanes)
         self._value[lanes] = self._worth()[lanes]
