@@ -14,6 +14,9 @@ import numpy.typing as npt
 from nb201_env.cell import NUM_CELLS
 from nb201_env.oracle import NO_TRIAL, Oracle, drawn_trials
 
+_CELLS = np.arange(NUM_CELLS)
+_BITS = (1 << np.arange(8)).astype(np.uint8)
+
 Lanes = npt.NDArray[np.intp]
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -34,11 +37,18 @@ class LaneSearches:
         self._oracle, self.lanes = oracle, lanes
         self._train, self._eval = oracle.seconds_at(oracle.epoch)
         self._full = self._train + self._eval
-        self._by_trial = None if oracle.trial == "mean" else oracle.by_trial(oracle.epoch)
-        self._values = oracle.values(np.arange(NUM_CELLS)) if oracle.trial == "mean" else None
+        # accuracies and numbers of each cell's trials, those present first, one cell after the other; in the smallest
+        # types, because reading scattered cells from memory is most of what a query costs
+        order, count = oracle.available
+        drawn = oracle.trial in ("per-search", "per-query")
+        values = np.take_along_axis(oracle.by_trial(oracle.epoch), order, axis=1) if drawn else oracle.values(_CELLS)
+        self._values = np.ascontiguousarray(values).reshape(-1)
+        self._order, self._trials = order.astype(np.int16).reshape(-1), order.shape[1]
+        self._count = count.astype(np.int16)
         self._rng = np.random.default_rng(0)
         self._seeds = np.zeros(lanes, np.uint64)
         self._seen = np.zeros((lanes, -(-NUM_CELLS // 8)), np.uint8)  # one bit a cell
+        self._row = np.arange(lanes) * self._seen.shape[1]
         self.seconds_used = np.zeros(lanes)
         self.n_queries = np.zeros(lanes, np.int64)
         self.n_distinct = np.zeros(lanes, np.int64)
@@ -74,35 +84,34 @@ class LaneSearches:
             accuracy (float64), query_seconds, trial, observed and repeat, each of the lanes' length.
         """
         clock = self._oracle.clock
-        byte, bit = index >> 3, (1 << (index & 7)).astype(np.uint8)
-        seen = self._seen[lanes, byte]
+        whole = lanes.size == self.lanes
+        place = (index >> 3) + (self._row if whole else self._row.take(lanes))
+        all_seen, bit = self._seen.reshape(-1), _BITS.take(index & 7)
+        seen = all_seen.take(place)
         repeat = (seen & bit) != 0
         price = self._full.take(index)
         if clock.charge != "fresh":
             price = np.where(repeat, 0.0 if clock.charge == "cached" else self._eval.take(index), price)
-        used = self.seconds_used.take(lanes) + price
-        observed = np.ones(lanes.size, bool)
-        if clock.budget is not None and clock.overrun == "stop-before":
-            observed = used <= clock.budget
         accuracy, trial = self._observe(lanes, index)
         # where all lanes are concerned, slices stand for their numbers, which is several times faster
-        fits: Any = slice(None) if observed.all() else observed
-        paid: Any = slice(None) if lanes.size == self.lanes and fits is not observed else lanes[fits]
-        if fits is observed:
-            self.exhausted[lanes[~observed]] = True
-            accuracy, price, trial = accuracy * observed, price * observed, np.where(observed, trial, NO_TRIAL)
-        self.seconds_used[paid] = used[fits]
+        fits: Any = slice(None)
+        paid: Any = slice(None) if whole else lanes
+        observed = np.ones(lanes.size, bool)
+        if clock.budget is not None and clock.overrun == "stop-before":
+            observed = self.seconds_used[paid] + price <= clock.budget
+            if not observed.all():
+                fits, paid = observed, lanes[observed]
+                self.exhausted[lanes[~observed]] = True
+                accuracy, price, trial = accuracy * observed, price * observed, np.where(observed, trial, NO_TRIAL)
+        self.seconds_used[paid] += price[fits]
         self.n_queries[paid] += 1
         if clock.budget is not None and clock.overrun == "stop-after":
             self.exhausted[paid] |= self.seconds_used[paid] >= clock.budget
         if clock.max_queries is not None:
             self.exhausted[paid] |= self.n_queries[paid] == clock.max_queries
         self.n_distinct[paid] += ~repeat[fits]
-        self._seen[lanes[fits], byte[fits]] = (seen | bit)[fits]
-        better = accuracy[fits] > self.incumbent_accuracy[paid]
-        better |= self.incumbent_index[paid] < 0
-        self.incumbent_index[paid] = np.where(better, index[fits], self.incumbent_index[paid])
-        self.incumbent_accuracy[paid] = np.where(better, accuracy[fits], self.incumbent_accuracy[paid])
+        all_seen[place[fits]] = (seen | bit)[fits]
+        self._raise_incumbents(paid, index[fits], accuracy[fits])
         return {
             "accuracy": accuracy,
             "query_seconds": price,
@@ -111,20 +120,27 @@ class LaneSearches:
             "repeat": repeat,
         }
 
+    def _raise_incumbents(self, lanes: Any, index: npt.NDArray[np.int64], accuracy: npt.NDArray[np.float64]) -> None:
+        incumbents, best = self.incumbent_index[lanes], self.incumbent_accuracy[lanes]
+        better = accuracy > best
+        better |= incumbents < 0
+        self.incumbent_index[lanes] = np.where(better, index, incumbents)
+        self.incumbent_accuracy[lanes] = np.where(better, accuracy, best)
+
     def _observe(self, lanes: Lanes, index: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], Lanes]:
         """Accuracy and trial of one cell in each lane."""
         kind = self._oracle.trial
-        if self._values is not None:
-            return self._values.take(index).astype(np.float64), np.full(lanes.size, NO_TRIAL)
-        assert self._by_trial is not None
-        order, count = self._oracle.available
-        if isinstance(kind, int):
-            trial = np.full(lanes.size, kind)
-        elif kind == "per-query":
-            trial = order[index, self._rng.integers(count[index])]
+        if kind == "mean" or isinstance(kind, int):
+            trial = np.full(lanes.size, kind if isinstance(kind, int) else NO_TRIAL)
+            return self._values.take(index).astype(np.float64), trial
+        count = self._count.take(index)
+        if kind == "per-query":
+            drawn = self._rng.integers(count)
         else:
-            trial = order[index, drawn_trials(self._seeds.take(lanes), index, count[index])]
-        return self._by_trial[index, trial].astype(np.float64), trial
+            seeds = self._seeds if lanes.size == self.lanes else self._seeds.take(lanes)
+            drawn = drawn_trials(seeds, index, count)
+        place = index * self._trials + drawn
+        return self._values.take(place).astype(np.float64), self._order.take(place).astype(np.intp)
 
     def accounts(self) -> Arrays:
         """Where every search stands, by the keys of an environment's info, as new arrays (lanes,)."""

@@ -305,7 +305,7 @@ def _indices(cells: npt.ArrayLike | Sequence[Any]) -> npt.NDArray[np.int64]:
 
 
 def drawn_trials(
-    seed: int | npt.NDArray[np.uint64], cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]
+    seed: int | npt.NDArray[np.uint64], cells: npt.NDArray[np.int64], counts: npt.NDArray[np.integer[Any]]
 ) -> npt.NDArray[np.int64]:
     """Which of a cell's present trials a search sees: a hash of its seed and the cell, modulo the number of trials.
 
@@ -315,16 +315,19 @@ def drawn_trials(
         counts: number of present trials of each.
     """
     seeds = np.uint64(seed & 2**64 - 1) if isinstance(seed, int) else seed
-    return (_hash(seeds, cells) % counts.astype(np.uint64)).astype(np.int64)
+    return (_hash(seeds, cells) % counts.astype(np.uint64)).view(np.int64)
+
+
+_U64 = np.uint64
 
 
 def _hash(seed: np.uint64 | npt.NDArray[np.uint64], cells: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     """A well-mixed number for each cell (the finaliser of SplitMix64: Steele, Lea and Flood, OOPSLA 2014)."""
-    seeds: npt.NDArray[np.uint64] = np.atleast_1d(np.asarray(seed)) * np.uint64(
-        0xD1342543DE82EF95
-    )  # arrays wrap round, scalars would warn
-    state: npt.NDArray[np.uint64] = cells.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + seeds
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    state ^= state >> np.uint64(31)
+    state: npt.NDArray[np.uint64] = cells.astype(_U64) * _U64(0x9E3779B97F4A7C15)
+    state = state + np.atleast_1d(seed) * _U64(0xD1342543DE82EF95)  # arrays wrap round, scalars would warn
+    state ^= state >> _U64(30)
+    state *= _U64(0xBF58476D1CE4E5B9)
+    state ^= state >> _U64(27)
+    state *= _U64(0x94D049BB133111EB)
+    state ^= state >> _U64(31)
     return state

@@ -141,16 +141,17 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
         self._done = done.copy()
         if self.autoreset_mode != AutoresetMode.SAME_STEP or not done.any():
             return self._observe(), reward, terminated, truncated, infos
+        lanes = self._all if done.all() else np.flatnonzero(done)
+        together = lanes is self._all
         final = {
             "final_obs": self._observe(),
             "_final_obs": done,
-            "final_info": only(infos, done),
+            "final_info": infos if together else only(infos, done),
             "_final_info": done.copy(),
         }
-        lanes = np.flatnonzero(done)
         self._begin(lanes)
         reset = self._reset_info(lanes)
-        if lanes.size < self.num_envs:
+        if not together:
             reset = united(only(infos, ~done), reset)
         return self._observe(), reward, terminated, truncated, final | reset
 
@@ -158,7 +159,8 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
         """Discrete actions of all lanes, (num_envs,)."""
         chosen = np.asarray(actions)
         whole = chosen.dtype.kind in "iu" and chosen.shape == (self.num_envs,)
-        if not whole or chosen.min() < 0 or chosen.max() >= count:
+        # read as unsigned, a negative action is larger than any other
+        if not whole or chosen.astype(np.int64, copy=False).view(np.uint64).max() >= count:
             raise NB201Error(
                 f"actions are {self.num_envs} integers from 0 to {count - 1}, got {chosen.dtype} of shape "
                 f"{chosen.shape}" + (f" from {chosen.min()} to {chosen.max()}" if whole else "")

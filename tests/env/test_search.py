@@ -167,7 +167,7 @@ def test_a_cell_beyond_a_limit_is_never_recommended_before_one_within():
     rng, params = np.random.default_rng(0), open_table("mini").params("gratings")
     ended, within = False, []
     while not ended:
-        _, reward, ended, _, info = env.step(np.array([*rng.integers(5, size=6), 2]))
+        _, _, ended, _, info = env.step(np.array([*rng.integers(5, size=6), 2]))
         within += [info["index"]] if info["observed"] and params[info["index"]] <= 60_000 else []
         assert info["reward_vector"].tolist() == [-float(params[info["index"]]) * info["observed"]]
         if within:
