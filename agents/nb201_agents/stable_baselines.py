@@ -79,7 +79,7 @@ class A2C(StableBaselines):
     algorithm = "A2C"
     settings: ClassVar[dict[str, Any]] = {
         "n_steps": 30,
-        "learning_rate": 3e-3,
+        "learning_rate": 1e-3,
         "gae_lambda": 1.0,
         "ent_coef": 0.01,
         "normalize_advantage": True,
