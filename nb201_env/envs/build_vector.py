@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nb201_env.cell import EDGES, OPS
 from nb201_env.envs.build import UNSET, BuildCellEnv
 from nb201_env.envs.masks import INDEX_OF_CODE, LegalOps, allowed_cells
-from nb201_env.envs.vector import Bools, CellVectorEnv, Infos, Outcome, masked
+from nb201_env.envs.vector import Bools, CellVectorEnv, Infos, Outcome, blank, masked
 from nb201_env.lanes import Lanes
 
 _EDGES, _OPS, _SLOTS = len(EDGES), len(OPS), len(OPS) + 1
@@ -168,10 +168,7 @@ class BuildCellVectorEnv(CellVectorEnv):
                 self._forget(complete[new])
         infos = self._accounts(index, found)
         if not done.all():
-            infos = {
-                k: v if v.dtype == object else np.where(done[(...,) + (None,) * (v.ndim - 1)], v, np.zeros(1, v.dtype))
-                for k, v in infos.items()
-            }
+            infos = {key: blank(values, ~done) for key, values in infos.items()}
         mask = done.copy()
         return infos | {f"_{key}": mask for key in infos}
 

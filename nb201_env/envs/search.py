@@ -239,8 +239,9 @@ class SearchEnv(gym.Env[Any, Any]):
         info: Info = {}
         for key, values in found.items():
             if key not in ("reward", "queried"):
-                info[key] = values[0] if values.ndim > 1 or values.dtype == object else values[0].item()
-        return info | {"arch": arch_of(info["index"])}
+                info[key] = values[0] if values.ndim > 1 else values[0].item()
+        oracle = self.searches.tasks[info["task"]].oracle
+        return info | {"arch": arch_of(info["index"]), "dataset": oracle.dataset, "recipe": oracle.recipe}
 
     def _mask_info(self) -> Info:
         return {"action_mask": self.searches.legal()[0]} if self.sequential else {}

@@ -372,9 +372,6 @@ class SearchLanes:
             "n_distinct": self.n_distinct.copy(),
             "budget_exhausted": self.ended.copy(),
         }
-        names = [(task.oracle.dataset, task.oracle.recipe) for task in self.tasks]
-        for position, key in enumerate(("dataset", "recipe")):
-            account[key] = np.array([name[position] for name in names], dtype=object)[self.task]
         if self.tasks[0].objectives is not None:
             vectors = [
                 task.objectives.vector(account["index"], account["accuracy"]) for task in self.tasks if task.objectives

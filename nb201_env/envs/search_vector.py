@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env.envs.search import SearchEnv, checked_queries
-from nb201_env.envs.vector import Bools, Infos, LanesEnv, Outcome, masked
+from nb201_env.envs.vector import Bools, Infos, LanesEnv, Outcome, blank, masked
 from nb201_env.errors import NB201Error
 from nb201_env.lanes import Lanes
 
@@ -20,7 +20,8 @@ class SearchVectorEnv(LanesEnv):
     Args:
         num_envs: number of lanes.
         autoreset_mode: see `nb201_env.envs.vector.LanesEnv`.
-        kwargs: of the single environment. Info leaves out `arch`; `nb201_env.Cell(index).arch` has it.
+        kwargs: of the single environment. Info leaves out the strings `arch`, which is `nb201_env.Cell(index).arch`,
+            `dataset` and `recipe`, which are those of `task`.
     """
 
     def __init__(self, num_envs: int = 1, *, autoreset_mode: str = "SameStep", **kwargs: Any):
@@ -94,7 +95,7 @@ class SearchVectorEnv(LanesEnv):
             self._begin(resetting)
         infos = self._reset_info(self._all)
         if queried.any():
-            infos |= masked({key: _kept(values, queried) for key, values in found.items()}, queried)
+            infos |= masked({key: blank(values, ~queried) for key, values in found.items()}, queried)
         return self._close(reward, terminated, np.zeros(self.num_envs, bool), infos)
 
     def _observe(self) -> Any:
@@ -112,9 +113,3 @@ class SearchVectorEnv(LanesEnv):
         if self._single.sequential:
             return self._single.searches.legal().astype(bool)
         return np.ones((self.num_envs, int(self._single.action_space.nvec.sum())), bool)
-
-
-def _kept(values: npt.NDArray[Any], rows: Bools) -> npt.NDArray[Any]:
-    values = values.copy()
-    values[~rows] = None if values.dtype == object else 0
-    return values

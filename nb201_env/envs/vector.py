@@ -174,7 +174,7 @@ def masked(values: Mapping[str, Any], mask: Bools) -> Infos:
 
 
 def only(infos: Infos, mask: Bools) -> Infos:
-    """Info of some lanes alone; the others' entries are 0, or None for objects."""
+    """Info of some lanes alone; the others' entries are 0."""
     if mask.all():
         return infos
     kept = {key: infos[f"_{key}"] & mask for key in infos if key[0] != "_"}
@@ -182,7 +182,7 @@ def only(infos: Infos, mask: Bools) -> Infos:
         name: value
         for key, rows in kept.items()
         if rows.any()
-        for name, value in ((key, _blank(infos[key], ~rows)), (f"_{key}", rows))
+        for name, value in ((key, blank(infos[key], ~rows)), (f"_{key}", rows))
     }
 
 
@@ -200,9 +200,10 @@ def united(one: Infos, other: Infos) -> Infos:
     return joint
 
 
-def _blank(values: npt.NDArray[Any], rows: Bools) -> npt.NDArray[Any]:
+def blank(values: npt.NDArray[Any], rows: Bools) -> npt.NDArray[Any]:
+    """A copy of an array that is 0 in some rows."""
     values = values.copy()
-    values[rows] = None if values.dtype == object else 0
+    values[rows] = 0
     return values
 
 
@@ -215,7 +216,8 @@ class CellVectorEnv(LanesEnv):
         budget_scope: `lane`: each lane is a search of its own, seeded with seed + lane. `shared`: the lanes are the
             workers of one search; queries are charged in lane order, and info has `wall_seconds`, which advances by
             the slowest query of each step.
-        kwargs: of the single environment. Info leaves out `arch`; `nb201_env.Cell(index).arch` has it.
+        kwargs: of the single environment. Info leaves out the strings `arch`, which is `nb201_env.Cell(index).arch`,
+            `dataset` and `recipe`, which are the same in all lanes: some libraries make tensors of whatever is there.
 
     Raises:
         NB201Error: as the single environment does.
@@ -235,13 +237,8 @@ class CellVectorEnv(LanesEnv):
     def _open_searches(self) -> None:
         oracle = self._single.oracle
         self._searches = (SharedSearch if self._shared else LaneSearches)(oracle, self.num_envs)
-        self._column = {
-            "dataset": np.full(self.num_envs, oracle.dataset, dtype=object),
-            "recipe": np.full(self.num_envs, oracle.recipe, dtype=object),
-            "epoch": np.full(self.num_envs, oracle.epoch),
-        }
-        for values in self._column.values():
-            values.flags.writeable = False  # every info hands out the same arrays
+        self._epoch = np.full(self.num_envs, oracle.epoch)
+        self._epoch.flags.writeable = False  # every info hands out the same array
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -307,7 +304,7 @@ class CellVectorEnv(LanesEnv):
 
     def _accounts(self, index: Any, found: Mapping[str, Any]) -> Infos:
         """Info of all lanes by key, without masks."""
-        infos: Infos = {"index": index, **found, **self._column, **self._searches.accounts()}
+        infos: Infos = {"index": index, **found, "epoch": self._epoch, **self._searches.accounts()}
         if self._single._objectives is not None:
             vector = self._single._objectives.vector(index, found["accuracy"])
             infos["reward_vector"] = vector * found["observed"][:, None]

@@ -29,7 +29,7 @@ class LanesVecEnv(VecEnv):
 
     model = MaskablePPO("MlpPolicy", LanesVecEnv(gym.make_vec("NB201/BuildCell-v0", num_envs=64, mask="unseen")))
 
-    The info of a lane that ends has what the single environment's has but `arch`, and `episode` with its return `r`
+    The info of a lane that ends has what the single environment's has but strings, and `episode` with its return `r`
     and length `l`, as Stable-Baselines3's Monitor adds it. The infos of all other lanes are one shared, empty dict.
 
     Raises:

@@ -8,6 +8,7 @@ from nb201_env import NB201Error, open_table
 
 pytest.importorskip("stable_baselines3")
 
+from nb201_agents.bench import Setup, run
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -41,31 +42,40 @@ def test_the_bridge_is_equal_to_dummy_vec_env(kwargs):
                 continue
             assert mine.pop("episode")["l"] in (1, 6)
             jointly(mine.pop("terminal_observation"), other.pop("terminal_observation"))
-            other.pop("arch")
+            for key in ("arch", "dataset", "recipe"):
+                other.pop(key)
             other.pop("action_mask", None)
             assert mine == other
 
 
-def mean_of_last_cells(model, steps):
-    """Mean accuracy of the last 200 cells that a model built while it learnt."""
+@pytest.mark.parametrize(("agent", "cells"), [("ppo", 500), ("a2c", 600), ("dqn", 500), ("maskable-ppo", 400)])
+def test_presets_build_better_cells(agent, cells, bar):
+    if agent == "maskable-ppo":
+        pytest.importorskip("sb3_contrib")
+    _, results = run(agent, Setup(max_queries=cells), seed=0)
+    assert len(results) == cells
+    assert np.mean([result.accuracy for result in results[-200:]]) > bar
+    if agent == "maskable-ppo":
+        assert not any(result.repeat for result in results)
+
+
+def test_lanes_learn(bar):
+    model = PPO("MlpPolicy", lanes(16), n_steps=12, batch_size=96, n_epochs=8, learning_rate=1e-3, gamma=1.0, seed=0)
     accuracies = []
 
     def remember(local, _):
         accuracies.extend(info["accuracy"] for info in local["infos"] if info.get("observed"))
         return True
 
-    model.learn(steps, callback=remember)
-    return np.mean(accuracies[-200:])
+    model.learn(12_000, callback=remember)
+    assert np.mean(accuracies[-200:]) > bar
 
 
-@pytest.mark.parametrize("algorithm", [PPO, A2C])
-def test_learning_builds_better_cells(algorithm):
-    settings = {"n_steps": 12, "gamma": 1.0, "device": "cpu", "seed": 0, "learning_rate": 1e-3}
-    if algorithm is PPO:
-        settings |= {"batch_size": 96, "n_epochs": 8}
-    model = algorithm("MlpPolicy", lanes(16), **settings)
-    average = float(open_table("published").accuracy("cifar10").mean())
-    assert mean_of_last_cells(model, 12_000) > average + 0.02
+@pytest.mark.parametrize(("name", "kwargs"), [("NB201/EditCell-v0", {}), ("NB201/Search-v0", {"budget": 4.0})])
+def test_the_bridge_takes_the_other_environments(name, kwargs):
+    model = A2C("MlpPolicy", LanesVecEnv(gym.make_vec(name, num_envs=4, **kwargs)), n_steps=6, device="cpu", seed=0)
+    model.learn(480)
+    assert len(model.ep_info_buffer) > 0
 
 
 def test_the_budget_stops_learning():
@@ -96,3 +106,7 @@ def test_other_environments_and_modes_are_refused():
         LanesVecEnv(gym.make("CartPole-v1"))
     with pytest.raises(NB201Error, match="reset options"):
         lanes(2).set_attr("budget", 3)
+    env = lanes(2)
+    env.set_options([{"new_search": True}, {"budget": 9_000}])
+    with pytest.raises(NB201Error, match="one dict for all of them"):
+        env.reset()
