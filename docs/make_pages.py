@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import gymnasium as gym
+
 from nb201_env import schema
+from nb201_env.registration import ENVIRONMENTS
 
 DOCS = Path(__file__).parent
 
@@ -92,12 +100,76 @@ def table_format() -> str:
     )
 
 
-PAGES = {"table-format.md": table_format}
+_ENVIRONMENT_PAGE = """# {name}
+
+<!-- made from the docstring of {path} by docs/make_pages.py -->
+
+{summary}
+
+```python
+import gymnasium as gym
+import nb201_env
+
+env = gym.make("{name}")
+print(env.observation_space, env.action_space)
+```
+
+| | |
+| --- | --- |
+| action space | `{actions}` |
+| observation space | `{observations}` |
+| single | `gym.make("{name}")` |
+| lanes | `gym.make_vec("{name}", num_envs=64)` |
+
+{sections}
+
+### Defaults
+
+```text
+{defaults}
+```
+"""
+
+
+def environment(name: str) -> str:
+    """The page of an environment, from its class docstring and signature."""
+    single, _ = ENVIRONMENTS[name]
+    module, _, kind = single.partition(":")
+    cls = getattr(importlib.import_module(module), kind)
+    summary, _, sections = inspect.cleandoc(cls.__doc__).partition("\n\n")
+    parameters = {
+        parameter.name: parameter.default
+        for base in reversed(cls.__mro__)
+        if base.__module__.startswith("nb201_env.") and "__init__" in vars(base)
+        for parameter in inspect.signature(base.__init__).parameters.values()
+        if parameter.default is not parameter.empty and parameter.name != "lanes"
+    }
+    env = gym.make(name)
+    return _ENVIRONMENT_PAGE.format(
+        name=name,
+        path=single.replace(":", "."),
+        summary=summary,
+        sections=sections,
+        actions=env.action_space,
+        observations=env.observation_space,
+        defaults="\n".join(f"{key} = {value!r}" for key, value in parameters.items()),
+    )
+
+
+def page_name(name: str) -> str:
+    """File of an environment's page: NB201/BuildCell-v0 is environments/build-cell.md."""
+    return "environments/" + re.sub(r"(?<!^)(?=[A-Z])", "-", name[6:-3]).lower() + ".md"
+
+
+PAGES: dict[str, Callable[[], str]] = {"table-format.md": table_format} | {
+    page_name(name): partial(environment, name) for name in ENVIRONMENTS
+}
 
 
 def main() -> None:
     """Write every page."""
     for name, make in PAGES.items():
+        (DOCS / name).parent.mkdir(exist_ok=True)
         (DOCS / name).write_text(make(), encoding="utf-8")
 
 

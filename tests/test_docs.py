@@ -21,7 +21,7 @@ def test_pages_are_up_to_date(name):
 
 
 def blocks():
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     found = [(page.name, re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)) for page in pages]
     return [pytest.param(code, id=f"{name}-{number}") for name, codes in found for number, code in enumerate(codes)]
 
@@ -33,3 +33,16 @@ def test_code_in_the_docs_runs(code, tmp_path):
     (tmp_path / "published.zarr.zip").write_bytes((DATA / EMBEDDED["published"]).read_bytes())
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_libraries_page_names_the_installed_versions_and_existing_examples():
+    rows = re.findall(
+        r"^\| (.+?) \| (.+?) \| \[(.+?)\]\((.+?)\) \|", (ROOT / "docs/libraries.md").read_text(), re.MULTILINE
+    )
+    assert len(rows) == 7
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    for library, tested, name, target in rows:
+        package, version = tested.split() if " " in tested else (library.split()[0], tested)
+        assert pinned[package] == version
+        assert (ROOT / "docs" / target).resolve() == ROOT / "examples" / name
+        assert (ROOT / "examples" / name).exists()

@@ -97,10 +97,10 @@ def _image(scene: Scene) -> npt.NDArray[np.uint8]:
         axes.plot(x, y, "o", markersize=22, color="white", markeredgecolor="#333333")
         axes.text(x, y, ("in", "1", "2", "out")[number], ha="center", va="center", fontsize=8)
     handles = [Patch(color=colour, label=name) for name, colour in zip(OPS, COLOURS, strict=False)]
-    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.13), ncols=3, fontsize=6, frameon=False)
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.17), ncols=3, fontsize=6, frameon=False)
     if scene.accuracy is not None:
         axes.text(0.5, 0.52, f"{100 * scene.accuracy:.2f} %", ha="center", fontsize=15)
-    axes.text(0.5, -0.13, scene.caption, ha="center", fontsize=7)
+    axes.text(0.5, -0.14, scene.caption, ha="center", fontsize=7)
     axes.add_patch(Rectangle((0.05, -0.22), 0.9, 0.04, color="#eeeeee"))
     used = 0.0 if scene.budget is None else min(1.0, scene.seconds_used / scene.budget)
     axes.add_patch(Rectangle((0.05, -0.22), 0.9 * used, 0.04, color="#3f6fb5"))
