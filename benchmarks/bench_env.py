@@ -6,12 +6,14 @@ import resource
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils.performance import benchmark_step, benchmark_vector_step
 from side_by_side import ratio
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import nb201_env
 from nb201_env.envs.masks import INDEX_OF_CODE
 from nb201_env.integrations.sb3 import LanesVecEnv
+from nb201_env.registration import ENVIRONMENTS
 
 ID = "NB201/BuildCell-v0"
 ROUNDS = 7
@@ -69,7 +71,16 @@ def bare_loop(lanes: int, steps: int = 60):
     return run
 
 
+def official_speeds() -> None:
+    """Steps a second as `gymnasium.utils.performance` measures them, with random actions."""
+    for name in ENVIRONMENTS:
+        single = benchmark_step(gym.make(name), target_duration=2, seed=0)
+        lanes = benchmark_vector_step(gym.make_vec(name, num_envs=1_024), target_duration=2, seed=0)
+        print(f"{name}: {single:,.0f} steps a second alone, {lanes:,.0f} in 1,024 lanes")
+
+
 def main() -> None:
+    official_speeds()
     ratio("single, gym.make, BuildCell / CartPole-v1", stepper(gym.make(ID), 6_000),
           stepper(gym.make("CartPole-v1"), 6_000), target="1/3", rounds=ROUNDS)  # fmt: skip
     sync = gym.make_vec(ID, num_envs=64, vectorization_mode="sync", vector_kwargs={"autoreset_mode": "SameStep"})

@@ -125,7 +125,15 @@ def test_generate_and_merge(tmp_path):
     nb201("generate", *plan, "--out", tmp_path / "s1.zarr", "--shard", "1/2")
     merged = nb201("table", "merge", tmp_path / "s0.zarr", tmp_path / "s1.zarr", "--out", tmp_path / "m.zarr")
     assert merged.stdout.split()[-1] == result.stdout.split()[-1]
-    assert "about" in nb201("generate", *plan, "--out", tmp_path / "d.zarr", "--dry-run").stdout
+    planned = nb201("generate", *plan, "--out", tmp_path / "d.zarr", "--dry-run").stdout
+    assert "about" in planned
+    assert "peak memory" in planned
+    joined = nb201("table", "join", tmp_path / "m.zarr", "mini", "--out", tmp_path / "j.zarr.zip")
+    assert "fingerprint" in joined.stdout, joined.stderr
+    assert "digits / 1ep-mini / valid" in nb201("table", "info", tmp_path / "j.zarr.zip").stdout
+    result = nb201("table", "join", "mini", "mini", "--out", tmp_path / "k.zarr.zip")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "so does a table before it" in result.stderr
     for bad, message in (
         (["--cells", "5"], "--cells must be a:b, got '5'"),
         (["--shard", "2/2"], "shard must be i/n with 0 <= i < n, got 2/2"),

@@ -40,7 +40,8 @@ def test_the_libraries_page_names_the_installed_versions_and_existing_examples()
         r"^\| (.+?) \| (.+?) \| \[(.+?)\]\((.+?)\) \|", (ROOT / "docs/libraries.md").read_text(), re.MULTILINE
     )
     assert len(rows) == 7
-    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    lines = (ROOT / "constraints.txt").read_text().replace("_", "-").splitlines()
+    pinned = dict(line.split("==") for line in lines if "==" in line)
     for library, tested, name, target in rows:
         package, version = tested.split() if " " in tested else (library.split()[0], tested)
         assert pinned[package] == version
