@@ -47,13 +47,14 @@ class SimulatedClock:
         overrun: str = "stop-before",
         max_queries: int | None = None,
     ):
-        if budget is not None and not 0 < budget < math.inf:
+        if budget is not None and (not isinstance(budget, int | float | np.number) or not 0 < budget < math.inf):
             raise NB201Error(f"budget must be a positive number of seconds, or None for no limit, got {budget!r}")
         if charge not in CHARGES:
             raise NB201Error(f"charge must be one of {', '.join(CHARGES)}, got {charge!r}")
         if overrun not in OVERRUNS:
             raise NB201Error(f"overrun must be one of {', '.join(OVERRUNS)}, got {overrun!r}")
-        if max_queries is not None and max_queries < 1:
+        whole = isinstance(max_queries, int | np.integer) and not isinstance(max_queries, bool)
+        if max_queries is not None and (not whole or max_queries < 1):
             raise NB201Error(f"max_queries must be at least 1, or None for no limit, got {max_queries!r}")
         if charge == "cached" and max_queries is None:
             raise NB201Error(

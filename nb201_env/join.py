@@ -25,6 +25,9 @@ def join_tables(tables: Sequence[str | os.PathLike[str] | Table], out: str | os.
         NB201Error: if two tables hold the same nets, or disagree about a data set or recipe.
     """
     opened = [open_table(table) for table in tables]
+    if not opened:
+        raise NB201Error("name at least one table to join")
+    _refuse_other_networks(opened)
     provenance = {"joined": [{"name": table.name, **table.attributes.get("provenance", {})} for table in opened]}
     licenses = dict.fromkeys(table.attributes["license"] for table in opened if "license" in table.attributes)
     citation = dict.fromkeys(work for table in opened for work in table.attributes.get("citation", []))
@@ -32,6 +35,17 @@ def join_tables(tables: Sequence[str | os.PathLike[str] | Table], out: str | os.
         for table in opened:
             for path, node in sorted(table.root.members(max_depth=None)):
                 _copy(writer, table, path, node)
+
+
+def _refuse_other_networks(tables: Sequence[Table]) -> None:
+    """Tables that share a data set must hold nets of one shape: params and MACs are stored once for all of them."""
+    first: dict[str, Table] = {}
+    for table in tables:
+        for dataset in table.datasets:
+            other = first.setdefault(dataset, table)
+            for name in ("params", "macs"):
+                if not np.array_equal(getattr(table, name)(dataset), getattr(other, name)(dataset)):
+                    raise NB201Error(f"{table.path}: the {name} of {dataset} differ from those in {other.path}")
 
 
 def _copy(writer: TableWriter, table: Table, path: str, node: Any) -> None:

@@ -248,11 +248,7 @@ class Oracle:
                     f"a budget of {clock.budget:g} s buys no query: the cheapest cell of {self.dataset} costs "
                     f"{cheapest:.1f} s at epoch {self.epoch}"
                 )
-        if clock.charge == "resume" and not evaluation.any() and clock.budget is not None and clock.max_queries is None:
-            raise NB201Error(
-                "charge='resume' makes repeated queries free on a table without evaluation seconds, so a search might "
-                "never end: set max_queries"
-            )
+        refuse_endless(clock, bool(evaluation.any()))
 
     def _draw_for_search(self) -> npt.NDArray[np.int64]:
         """The trial that this search sees of each cell, (15625,)."""
@@ -284,8 +280,23 @@ class Oracle:
             one_pass = (
                 self.table.eval_seconds(self.dataset, self.recipe, self.split) if has_eval else np.zeros(NUM_CELLS)
             )
+            for what, seconds in (("training", train), ("evaluation", one_pass)):
+                if missing := np.count_nonzero(np.isnan(seconds)):
+                    raise MissingDataError(
+                        f"{missing} of {NUM_CELLS} cells have no seconds of {what} on {self.dataset} / {self.recipe} "
+                        f"at epoch {epoch}: complete the table"
+                    )
             self._seconds[epoch] = train, one_pass
         return self._seconds[epoch]
+
+
+def refuse_endless(clock: SimulatedClock, has_eval_seconds: bool) -> None:
+    """Raise NB201Error for rules by which a search might never end."""
+    if clock.charge == "resume" and not has_eval_seconds and clock.budget is not None and clock.max_queries is None:
+        raise NB201Error(
+            "charge='resume' makes repeated queries free on a table without evaluation seconds, so a search might "
+            "never end: set max_queries"
+        )
 
 
 def _indices(cells: npt.ArrayLike | Sequence[Any]) -> npt.NDArray[np.int64]:

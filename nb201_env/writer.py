@@ -37,6 +37,20 @@ def count_dtype(images: int) -> str:
     return "uint16" if images < MISSING_COUNT["uint16"] else "uint32"
 
 
+def checked_path(path: str | os.PathLike[str], replace: bool = False) -> Path:
+    """Where a table is to be written.
+
+    Raises:
+        NB201Error: if the path exists and is not to be replaced, or does not end as a table's.
+    """
+    path = Path(path)
+    if not path.name.endswith((".zarr", ".zarr.zip")):
+        raise NB201Error(f"a table's name ends in .zarr (a folder) or .zarr.zip (an archive), got {path}")
+    if path.exists() and not replace:
+        raise NB201Error(f"{path} exists already; remove it or choose another name")
+    return path
+
+
 class TableWriter:
     """Creates one table; use it as a context manager.
 
@@ -66,11 +80,7 @@ class TableWriter:
     ):
         import zarr
 
-        self.path = Path(path)
-        if not self.path.name.endswith((".zarr", ".zarr.zip")):
-            raise NB201Error(f"a table's name ends in .zarr (a folder) or .zarr.zip (an archive), got {self.path}")
-        if self.path.exists() and not replace:
-            raise NB201Error(f"{self.path} exists already; remove it or choose another name")
+        self.path = checked_path(path, replace)
         self._partial = self.path.with_name(self.path.name + ".partial")
         shutil.rmtree(self._partial, ignore_errors=True)
         about = {"provenance": provenance, "license": license, "citation": list(citation)}

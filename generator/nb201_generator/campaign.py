@@ -27,7 +27,7 @@ import torch
 from nb201_env import NUM_CELLS, Cell, NB201Error, TableFormatError
 from nb201_env.cell import all_macs, all_params
 from nb201_env.isomorphism import representatives
-from nb201_env.writer import TableWriter
+from nb201_env.writer import TableWriter, checked_path
 from nb201_generator.blocks import blocks_of
 from nb201_generator.images import ImageSet, load_images
 from nb201_generator.recipe import RECIPES, Recipe
@@ -85,7 +85,11 @@ class Plan:
             raise NB201Error(f"epochs must be at least 1, got {self.epochs}")
         if self.precision not in PRECISIONS:
             raise NB201Error(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
+        try:
+            device = torch.device(self.device)
+        except RuntimeError:
+            raise NB201Error(f"unknown device {self.device!r}; use cpu, cuda or auto") from None
+        if device.type == "cuda" and not torch.cuda.is_available():
             raise NB201Error(f"device {self.device!r}: this PyTorch sees no CUDA device; use cpu")
 
     def settings(self) -> Recipe:
@@ -133,6 +137,7 @@ def train_block(plan: Plan, block: Block, parts: Path) -> None:
     curves = train(cells, images, recipe, block.seed, device, plan.precision, plan.channels_last)
     seconds = [time_cell(cell, images.num_classes, images.size, recipe, device) for cell in cells]
     arrays: dict[str, Any] = {"cells": np.array(block.cells)}
+    arrays |= {"device": np.array(_device_name(plan.device)), "torch": np.array(torch.__version__)}
     for split, curve in curves.items():
         arrays |= {f"{split}/correct": curve.correct, f"{split}/loss": curve.loss}
     for name in ("train_step", "eval_image", "latency"):
@@ -176,9 +181,9 @@ def generate(
     index, count = shard
     if not 0 <= index < count:
         raise NB201Error(f"shard must be i/n with 0 <= i < n, got {index}/{count}")
-    out = Path(out)
-    if out.exists():
-        raise NB201Error(f"{out} exists already; remove it or choose another name")
+    if jobs < 1:
+        raise NB201Error(f"jobs must be at least 1, got {jobs}")
+    out = checked_path(out)
     _images(plan.dataset, plan.data)
     parts = _parts(out)
     _claim(parts, plan)
@@ -228,10 +233,13 @@ def _run_all(plan: Plan, blocks: Sequence[Block], parts: Path, jobs: int) -> Ite
         for block in blocks:
             yield block, _error_of(lambda block=block: train_block(plan, block, parts))  # type: ignore[misc]
         return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
         running = {pool.submit(train_block, plan, block, parts): block for block in blocks}
         for future in as_completed(running):
             yield running[future], _error_of(future.result)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupted run ends with the blocks in flight
 
 
 def _error_of(call: Callable[[], object]) -> str | None:
@@ -251,9 +259,9 @@ def _claim(parts: Path, plan: Plan) -> None:
     parts.mkdir(parents=True, exist_ok=True)
     path = parts / PLAN
     if path.exists():
-        other = json.loads(path.read_text())
-        if other != asdict(plan):
-            differing = sorted(key for key in other if other[key] != asdict(plan).get(key))
+        other, mine = _read_plan(path), asdict(plan)
+        if other != mine:
+            differing = sorted(key for key in other | mine if other.get(key) != mine.get(key))
             raise NB201Error(
                 f"{parts} holds parts of another plan ({', '.join(differing)} differ); choose another name"
             )
@@ -261,6 +269,16 @@ def _claim(parts: Path, plan: Plan) -> None:
     unfinished = parts / f".{PLAN}.{os.getpid()}"
     unfinished.write_text(json.dumps(asdict(plan)))
     os.replace(unfinished, path)
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        plan = json.loads(path.read_text())
+        if not isinstance(plan, dict):
+            raise ValueError("it is no object")
+    except ValueError as error:
+        raise NB201Error(f"{path} is no plan ({error}); remove the folder and generate again") from None
+    return plan
 
 
 def merge(outs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> None:
@@ -279,10 +297,13 @@ def merge(outs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -
     for folder in folders:
         if not (folder / PLAN).exists():
             raise NB201Error(f"{folder} has no {PLAN}: no campaign was begun there")
-        plans.append(json.loads((folder / PLAN).read_text()))
+        plans.append(_read_plan(folder / PLAN))
     if any(plan != plans[0] for plan in plans):
         raise NB201Error("the parts belong to different plans")
-    plan = Plan(**plans[0])
+    try:
+        plan = Plan(**plans[0])
+    except TypeError as error:
+        raise NB201Error(f"{folders[0] / PLAN} is a plan of another version ({error})") from None
     blocks = plan.blocks()
     found = {block: next((f / block.file for f in folders if (f / block.file).exists()), None) for block in blocks}
     if missing := [block.file for block, path in found.items() if path is None]:
@@ -296,6 +317,7 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
     shapes = {split: (plan.trials, len(recipe.evaluated(split)), NUM_CELLS) for split in images.splits}
     correct = {split: np.full(shape, -1, np.int64) for split, shape in shapes.items()}
     loss = {split: np.full(shape, np.nan) for split, shape in shapes.items()}
+    made_with: dict[str, set[str]] = {"device": set(), "torch": set()}
     seconds = {name: np.full((plan.trials, NUM_CELLS), np.nan) for name in ("train_step", "eval_image", "latency")}
     for block, path in files.items():
         trial, cells = seeds.index(block.seed), list(block.cells)
@@ -306,7 +328,9 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
                     loss[split][trial][:, cells] = part[f"{split}/loss"]
                 for name, values in seconds.items():
                     values[trial, cells] = part[name]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                for name, found in made_with.items():
+                    found.add(str(part[name]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise TableFormatError(f"{path} is damaged ({error}); remove it and generate again") from None
     trained_as = np.where(np.isin(np.arange(NUM_CELLS), range(plan.start, plan.stop)), np.arange(NUM_CELLS), -1)
     if plan.dedupe:
@@ -322,8 +346,7 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
     provenance = {
         "source": "nb201 generate",
         "splits": images.split_source,
-        "device": _device_name(plan.device),
-        "torch": torch.__version__,
+        **{name: ", ".join(sorted(found)) for name, found in made_with.items()},
         "precision": plan.precision,
         "seconds": "each cell alone, median of three steps and batches; of its representative where rows are copies",
         "cells": int((trained_as >= 0).sum()),

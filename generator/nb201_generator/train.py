@@ -132,7 +132,7 @@ def train(
     precision: str = "float32",
     channels_last: bool = False,
 ) -> dict[str, Curves]:
-    """Train one net for each cell and evaluate all splits after every epoch.
+    """Train one net for each cell and evaluate the splits after the epochs that the recipe says.
 
     Args:
         cells: one for each net.

@@ -15,6 +15,7 @@ from gymnasium import spaces
 
 from nb201_env.cell import Cell
 from nb201_env.clock import SimulatedClock
+from nb201_env.envs.masks import allowed_cells
 from nb201_env.envs.objectives import Objectives
 from nb201_env.envs.render import RENDER_MODES, Scene, draw
 from nb201_env.envs.rewards import make_reward
@@ -83,20 +84,20 @@ class CellEnv(gym.Env[Observation, int]):
         self._shows_mask = observation == "dict" or mask != "none"
         self._raises = on_exhausted == "raise"
         self._table = open_table(table)
-        self._column: dict[str, Any] = {
+        column: dict[str, Any] = {
             "dataset": dataset,
             "recipe": recipe,
             "epoch": epoch,
             "split": split,
             "trial": trial,
         }
-        self._clock: dict[str, Any] = {
+        clock: dict[str, Any] = {
             "budget": budget,
             "charge": charge,
             "overrun": overrun,
             "max_queries": max_queries,
         }
-        self._open_oracle()
+        self._open_oracle(column, clock)
         self._started = False
         self._make_spaces()
 
@@ -124,16 +125,19 @@ class CellEnv(gym.Env[Observation, int]):
     def _codes(self) -> list[int]:
         """What each edge shows."""
 
-    def _open_oracle(self) -> None:
-        self.oracle = Oracle(self._table, **self._column, clock=SimulatedClock(**self._clock))
-        self._reward = make_reward(self._reward_name, self.oracle)
-        self._objectives = Objectives(self._wanted, self.oracle) if self._wanted else None
+    def _open_oracle(self, column: dict[str, Any], clock: dict[str, Any]) -> None:
+        """Search another column or under another clock, if both are sound; else nothing changes."""
+        oracle = Oracle(self._table, **column, clock=SimulatedClock(**clock))
+        reward = make_reward(self._reward_name, oracle)
+        objectives = Objectives(self._wanted, oracle) if self._wanted else None
+        self._allowed = allowed_cells(self._mask_name, self._table, oracle.dataset)
+        self._column, self._clock = column, clock
+        self.oracle, self._reward, self._objectives = oracle, reward, objectives
 
     def _begin_search(self, seed: int | None, options: Mapping[str, Any]) -> bool:
         """Begin a new search if a reset asks for one; whether it does."""
         if self.configure(options) or seed is not None or not self._started:
-            drawn = seed if seed is not None else int(self.np_random.integers(2**32))
-            self.oracle.new_search(options.get("trial_seed", drawn))
+            self.oracle.new_search(search_seed(options.get("trial_seed"), seed, self.np_random))
             self._started = True
             return True
         if self._raises and self.oracle.exhausted:
@@ -151,9 +155,8 @@ class CellEnv(gym.Env[Observation, int]):
             raise NB201Error(f"unknown reset options {sorted(unknown)}; known are {', '.join(self.reset_options)}")
         changes: dict[str, Any] = {key: options[key] for key in ("dataset", "recipe", "epoch") if key in options}
         if changes or "budget" in options:
-            self._column |= changes
-            self._clock["budget"] = options.get("budget", self._clock["budget"])
-            self._open_oracle()
+            budget = options.get("budget", self._clock["budget"])
+            self._open_oracle(self._column | changes, self._clock | {"budget": budget})
         return bool(changes or options.get("new_search") or {"budget", "trial_seed"} & set(options))
 
     def _pay(self, result: Evaluation, incumbent: float) -> float:
@@ -235,6 +238,20 @@ def check(what: str, value: object, allowed: tuple[object, ...]) -> None:
     """Raise NB201Error for an argument that is not one of those allowed."""
     if value not in allowed:
         raise NB201Error(f"{what} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+
+
+def search_seed(trial_seed: object, seed: object, rng: np.random.Generator) -> int:
+    """What a new search is seeded with: the option `trial_seed`, or the reset's seed, or a draw.
+
+    Raises:
+        NB201Error: if what was given is not an integer from 0 to 2**64 - 1.
+    """
+    given = seed if trial_seed is None else trial_seed
+    if given is None:
+        return int(rng.integers(2**32))
+    if isinstance(given, bool) or not isinstance(given, int | np.integer) or not 0 <= given < 2**64:
+        raise NB201Error(f"a seed must be an integer from 0 to 2**64 - 1, got {given!r}")
+    return int(given)
 
 
 def checked_action(action: object, count: int) -> int:

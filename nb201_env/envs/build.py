@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nb201_env.cell import EDGES, OPS
 from nb201_env.envs.base import CellEnv, Info, Observation, checked_action
-from nb201_env.envs.masks import INDEX_OF_CODE, LegalOps, allowed_cells
+from nb201_env.envs.masks import INDEX_OF_CODE, LegalOps
 from nb201_env.envs.rewards import REWARDS
 from nb201_env.errors import NB201Error
 
@@ -102,9 +102,9 @@ class BuildCellEnv(CellEnv):
     def _slots(self) -> tuple[int, int]:
         return _EDGES, _SLOTS
 
-    def _open_oracle(self) -> None:
-        super()._open_oracle()
-        self._legal = LegalOps(allowed_cells(self._mask_name, self._table, self.oracle.dataset))
+    def _open_oracle(self, column: dict[str, Any], clock: dict[str, Any]) -> None:
+        super()._open_oracle(column, clock)
+        self._legal = LegalOps(self._allowed)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begin an episode, and a new search where the class docstring says so."""

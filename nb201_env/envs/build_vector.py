@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from nb201_env.cell import EDGES, OPS
 from nb201_env.envs.build import UNSET, BuildCellEnv
-from nb201_env.envs.masks import INDEX_OF_CODE, LegalOps, allowed_cells
+from nb201_env.envs.masks import INDEX_OF_CODE, LegalOps
 from nb201_env.envs.vector import Bools, CellVectorEnv, Infos, Outcome, blank, masked
 from nb201_env.lanes import Lanes
 
@@ -43,10 +43,9 @@ class BuildCellVectorEnv(CellVectorEnv):
         super()._open_searches()
         self._legal: LegalOps = self._single._legal
         if self._single._mask_name == "unseen" and not self._shared:
-            allowed = allowed_cells("unseen", self._single._table, self._single.oracle.dataset)
-            self._legal = LegalOps(allowed, self.num_envs)
+            self._legal = LegalOps(self._single._allowed, self.num_envs)
 
-    def _begin_searches(self, lanes: Lanes, seeds: list[int | None] | None, trial_seed: int | None) -> None:
+    def _begin_searches(self, lanes: Lanes, seeds: list[int | None] | None, trial_seed: object) -> None:
         super()._begin_searches(lanes, seeds, trial_seed)
         if self._single._mask_name == "unseen":
             self._legal.restore(None if self._shared else lanes)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS, Cell, index_of
 from nb201_env.envs.base import CellEnv, Info, Observation, checked_action
-from nb201_env.envs.masks import allowed_cells
 from nb201_env.envs.rewards import REWARDS
 from nb201_env.errors import NB201Error
 from nb201_env.oracle import Evaluation
@@ -125,10 +124,6 @@ class EditCellEnv(CellEnv):
 
     def _slots(self) -> tuple[int, int]:
         return _EDGES, _OPS
-
-    def _open_oracle(self) -> None:
-        super()._open_oracle()
-        self._allowed = allowed_cells(self._mask_name, self._table, self.oracle.dataset)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begin an episode, and a new search where the class docstring says so."""

@@ -30,7 +30,6 @@ class EditCellVectorEnv(CellVectorEnv):
         self._index = np.zeros(num_envs, np.int64)
         self._steps = np.full(num_envs, self._single.horizon)
         self._value = np.zeros(num_envs)
-        self._start: int | None = None  # of the episodes that a reset is about to begin, if it says so
         # of each lane's last query; `index` is -1 at a step for which the search had ended already
         self._found: dict[str, npt.NDArray[Any]] = {
             "accuracy": np.zeros(num_envs),
@@ -40,20 +39,23 @@ class EditCellVectorEnv(CellVectorEnv):
             "repeat": np.zeros(num_envs, bool),
         }
 
-    def _take_options(self, options: dict[str, Any]) -> None:
+    def _how_to_begin(self, options: dict[str, Any]) -> dict[str, Any]:
         start = options.pop("start", None)
-        self._start = None if start is None else Cell.parse(start).index
+        return {} if start is None else {"start": Cell.parse(start).index}
 
-    def _begin(self, lanes: Lanes) -> None:
-        self._refuse_exhausted(lanes)
-        if self._start is None:
-            self._index[lanes] = [self._generator(lane).integers(NUM_CELLS) for lane in lanes.tolist()]
-        else:
-            self._index[lanes] = self._start
-            self._start = None
-        self._steps[lanes], self._done[lanes] = 0, False
+    def _begin(self, lanes: Lanes, start: int | None = None) -> None:
+        self._place(lanes, start)
         self._query(lanes)
         self._value[lanes] = self._worth()[lanes]
+
+    def _place(self, lanes: Lanes, start: int | None = None) -> None:
+        """Put some lanes at the first cell of an episode, which has not been queried yet."""
+        self._refuse_exhausted(lanes)
+        if start is None:
+            self._index[lanes] = [self._generator(lane).integers(NUM_CELLS) for lane in lanes.tolist()]
+        else:
+            self._index[lanes] = start
+        self._steps[lanes], self._done[lanes] = 0, False
 
     def _query(self, lanes: Lanes) -> None:
         """Query the present cells of some lanes; those whose search has ended observe nothing."""
@@ -85,13 +87,15 @@ class EditCellVectorEnv(CellVectorEnv):
         resetting = np.flatnonzero(self._done)
         going = np.flatnonzero(~self._done & ~ended_before)
         if resetting.size:
-            self._begin(resetting)
+            self._place(resetting)
         self._steps[going] += 1
         before, incumbent = self._index.copy(), self._searches.incumbent_accuracy.copy()
         self._index[going] = edited()[self._index[going], chosen[going]]
-        moved = self._index != before
+        asks = self._index != before
+        asks[resetting] = True
         self._found["query_seconds"][going], self._found["repeat"][going] = 0.0, True
-        self._query(np.flatnonzero(moved))
+        self._query(np.flatnonzero(asks))
+        self._value[resetting] = self._worth()[resetting]
         reward, rows = np.zeros(self.num_envs), going[self._found["observed"][going]]
         if rows.size:
             reward[rows] = self._rewards(rows, incumbent)

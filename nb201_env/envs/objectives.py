@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env.cell import NUM_CELLS
-from nb201_env.errors import NB201Error
+from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.oracle import Oracle
 
 Floats = npt.NDArray[np.float64]
@@ -34,7 +34,7 @@ class Objectives:
 
     Raises:
         NB201Error: for an unknown objective, or what is neither a weight from 0 nor a limit above 0.
-        MissingDataError: if the table does not know an objective.
+        MissingDataError: if the table does not know an objective of every cell.
     """
 
     def __init__(self, wanted: Mapping[str, float | str], oracle: Oracle):
@@ -45,11 +45,14 @@ class Objectives:
                 raise NB201Error(f"an objective is one of {', '.join(OBJECTIVES)}, got {name!r}")
             if isinstance(value, str):
                 self._limits[position] = _limit(name, value)
-            elif isinstance(value, bool) or not 0 <= value < np.inf:
+            elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
                 raise NB201Error(f"the weight of {name} must be a number from 0, or a limit '<=X', got {value!r}")
             else:
                 self._weights[position] = value
         self._costs = np.stack([_costs(name, oracle) for name in wanted], axis=1)
+        for name, costs in zip(wanted, self._costs.T, strict=True):
+            if missing := np.count_nonzero(np.isnan(costs)):
+                raise MissingDataError(f"{missing} cells of {oracle.dataset} have no {name}: leave that objective out")
         self._is_error = np.array([name == "error" for name in wanted])
         self._largest = np.where(self._is_error, 1.0, self._costs.max(axis=0))
 

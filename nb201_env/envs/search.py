@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from nb201_env.cell import EDGES, OPS
-from nb201_env.envs.base import Info, arch_of, check, checked_action
+from nb201_env.envs.base import Info, arch_of, check, checked_action, search_seed
 from nb201_env.envs.render import RENDER_MODES, Scene, draw
 from nb201_env.envs.search_lanes import DECIDE, SearchLanes, SearchTask
 from nb201_env.errors import NB201Error
@@ -93,7 +93,8 @@ class SearchEnv(gym.Env[Any, Any]):
 
     ## Info
     `action_mask` at every step, unless `action="joint"`. After a purchase, what `NB201/BuildCell-v0` says at the end of
-    an episode, and `task` and `incumbent_epoch`. A purchase that was seen before is a `repeat` and costs one pass.
+    an episode, and `task` and `incumbent_epoch`. A `repeat` is a cell that the search has seen before, at any rung; it
+    costs what `charge` says.
 
     ## Version history
     * v0: first version.
@@ -124,7 +125,6 @@ class SearchEnv(gym.Env[Any, Any]):
         perturb: float = 0.0,
         objectives: Mapping[str, float | str] | None = None,
         render_mode: str | None = None,
-        lanes: int = 1,
     ):
         check("action", action, ACTIONS)
         check("charge", charge, CHARGES)
@@ -138,9 +138,11 @@ class SearchEnv(gym.Env[Any, Any]):
         self.sequential = action == "sequential"
         self._observation, self._sampling = observation, task_sampling
         defaults = {"table": table, "dataset": dataset, "recipe": recipe, "epoch": epoch}
-        columns = [defaults] if tasks is None else [defaults | dict(task) for task in tasks]
-        if not columns or any(set(column) - set(_TASK_KEYS) for column in columns):
+        given = [{}] if tasks is None else tasks
+        sound = isinstance(given, list | tuple) and all(isinstance(task, Mapping) for task in given)
+        if not given or not sound or any(set(task) - set(_TASK_KEYS) for task in given):
             raise NB201Error(f"tasks must be one dict or more of {', '.join(_TASK_KEYS)}, got {tasks!r}")
+        columns = [defaults | dict(task) for task in given]
         made = [
             SearchTask(**column, split=split, trial=trial, rungs=rungs, budget=budget, charge=charge,
                        max_queries=max_queries, objectives=objectives)
@@ -149,7 +151,7 @@ class SearchEnv(gym.Env[Any, Any]):
         if len({len(task.rungs) for task in made}) > 1:
             rungs_of = ", ".join(f"{task.oracle.dataset}: {list(task.rungs)}" for task in made)
             raise NB201Error(f"all tasks must have the same number of rungs, got {rungs_of}")
-        self.searches = SearchLanes(made, lanes, reward, charge, max_queries, history, perturb)
+        self.searches = SearchLanes(made, 1, reward, charge, max_queries, history, perturb)
         self._running = False
         self._round = 0
         self._make_spaces(history)
@@ -189,10 +191,9 @@ class SearchEnv(gym.Env[Any, Any]):
         super().reset(seed=seed)
         options = options or {}
         self.configure(options)
-        drawn = int(self.np_random.integers(2**32)) if seed is None else seed
         if seed is not None:
             self._round = 0
-        drawn = options.get("trial_seed", drawn)
+        drawn = search_seed(options.get("trial_seed"), seed, self.np_random)
         task = self.next_task(drawn, self._round, options.get("task"))
         self._round += 1
         self.searches.begin(_ONE, np.array([drawn], np.uint64), np.array([task]))
@@ -204,15 +205,14 @@ class SearchEnv(gym.Env[Any, Any]):
         if unknown := set(options) - set(RESET_OPTIONS):
             raise NB201Error(f"unknown reset options {sorted(unknown)}; known are {', '.join(RESET_OPTIONS)}")
         if "budget" in options:
-            if options["budget"] is not None:
-                _check_number("budget", options["budget"], 0.0)
             self.searches.set_budget(options["budget"])
 
     def next_task(self, seed: int, searches_before: int, chosen: int | None) -> int:
         """Position of the task that a search is over."""
         count = len(self.searches.tasks)
         if chosen is not None:
-            return checked_action(chosen, count)
+            check("the option task", chosen, tuple(range(count)))
+            return int(chosen)
         if self._sampling == "round-robin":
             return searches_before % count
         return int(np.random.default_rng([seed, 1]).integers(count))
@@ -271,8 +271,8 @@ class SearchEnv(gym.Env[Any, Any]):
         if self.render_mode is None:
             return None
         searches = self.searches
-        _, seen = searches._curve()
-        latest = float(searches._past_accuracy[0, 0]) if seen.any() and searches._history else None
+        curve, seen = searches.curve()
+        latest = float(curve[0, seen[0]][-1]) if seen.any() else None
         scene = Scene(
             tuple(searches.ops[0].tolist()),
             incumbent_index=int(searches.incumbent[0]),

@@ -15,7 +15,7 @@ from nb201_env.envs.masks import INDEX_OF_CODE, codes_of
 from nb201_env.envs.objectives import Objectives
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.lanes import Arrays, Lanes
-from nb201_env.oracle import NO_TRIAL, Oracle, drawn_trials
+from nb201_env.oracle import NO_TRIAL, Oracle, drawn_trials, refuse_endless
 from nb201_env.table import open_table
 
 UNSET = len(OPS)
@@ -75,6 +75,8 @@ class SearchTask:
         if trial == "per-query":
             raise NB201Error("a curve belongs to one training: trial must be per-search, mean or a number")
         opened = open_table(table)
+        if rungs is not None and (not isinstance(rungs, list | tuple) or not rungs):
+            raise NB201Error(f"rungs must be a list of epochs, got {rungs!r}")
         last = epoch if epoch is not None or rungs is None else rungs[-1]
         self.oracle = Oracle(opened, dataset, recipe, last, split, trial)
         last = self.oracle.epoch
@@ -90,17 +92,28 @@ class SearchTask:
         self.train = np.stack([self.oracle.seconds_at(rung)[0] for rung in self.rungs])
         self.evaluation = self.oracle.seconds_at(last)[1]
         self.true = opened.accuracy(dataset, split, recipe, last)
-        self.budget = float(DEFAULT_BUDGET * (self.train[-1] + self.evaluation).mean()) if budget is None else budget
-        # the clock says what is wrong with its arguments, the oracle whether a search could go on for ever
-        Oracle(opened, dataset, recipe, last, split, trial, clock=SimulatedClock(self.budget, charge, "stop-before",
-               max_queries))  # fmt: skip
-        cheapest = float((self.train[0] + self.evaluation).min())
-        if self.budget < cheapest:
-            raise NB201Error(
-                f"a budget of {self.budget:g} s buys nothing: the cheapest cell of {dataset} costs {cheapest:.1f} s at "
-                f"epoch {self.rungs[0]}"
-            )
+        self.default_budget = float(DEFAULT_BUDGET * (self.train[-1] + self.evaluation).mean())
+        self._rules = charge, max_queries
+        self.budget = self.checked_budget(budget)
         self.objectives = Objectives(objectives, self.oracle) if objectives else None
+
+    def checked_budget(self, budget: float | None) -> float:
+        """Seconds of a search, the task's own for None.
+
+        Raises:
+            NB201Error: if it is no budget, buys nothing, or would never be used up.
+        """
+        seconds = self.default_budget if budget is None else budget
+        charge, max_queries = self._rules
+        clock = SimulatedClock(seconds, charge, "stop-before", max_queries)
+        cheapest = float((self.train[0] + self.evaluation).min())
+        if seconds < cheapest:
+            raise NB201Error(
+                f"a budget of {seconds:g} s buys nothing: the cheapest cell of {self.oracle.dataset} costs "
+                f"{cheapest:.1f} s at epoch {self.rungs[0]}"
+            )
+        refuse_endless(clock, bool(self.evaluation.any()))
+        return float(seconds)
 
     def _refuse_missing(self) -> None:
         order, count = self.oracle.available
@@ -121,7 +134,7 @@ class SearchTask:
 
 
 def _checked_rungs(rungs: Sequence[int] | None, last: int, epochs: Sequence[int]) -> tuple[int, ...]:
-    if rungs is None:
+    if rungs is None:  # the oracle has checked `last`
         return (*(rung for rung in DEFAULT_RUNGS if rung < last and rung in epochs), last)
     whole = all(isinstance(rung, int) and not isinstance(rung, bool) and rung > 0 for rung in rungs)
     if not whole or not 1 <= len(rungs) <= 15 or list(rungs) != sorted(set(rungs)) or rungs[-1] != last:
@@ -191,9 +204,17 @@ class SearchLanes:
         self._past_accuracy = np.zeros((lanes, history), np.float32)
         self._field = np.zeros((lanes, sum(_FIELD_TERMS)))
 
+    def with_lanes(self, lanes: int) -> SearchLanes:
+        """The same in another number of lanes, before any search."""
+        return SearchLanes(
+            self.tasks, lanes, self._reward, self._charge, self._max_queries, self._history, self._perturb
+        )
+
     def set_budget(self, seconds: float | None) -> None:
         """Give all searches another budget, or each its task's own."""
-        self._budgets = np.array([task.budget if seconds is None else seconds for task in self.tasks])
+        self._budgets = np.array(
+            [task.budget if seconds is None else task.checked_budget(seconds) for task in self.tasks]
+        )
 
     @property
     def budget(self) -> npt.NDArray[np.float64]:
@@ -240,7 +261,7 @@ class SearchLanes:
         return self.buy(lanes, rungs)
 
     def buy(self, lanes: Lanes, rungs: npt.NDArray[np.int64]) -> Arrays:
-        """Buy the cells in hand up to rungs from 1; a cell that was bought that far costs an evaluation pass.
+        """Buy the cells in hand up to rungs from 1.
 
         Returns:
             Of all lanes: reward (float64), and what a query's info says of those in `queried`, if there are any.
@@ -248,8 +269,7 @@ class SearchLanes:
         if not lanes.size:
             return {"reward": np.zeros(self.lanes), "queried": np.zeros(self.lanes, bool)}
         cells, task = self.cell[lanes], self.task[lanes]
-        before = self._furthest(lanes, cells)
-        rung = np.maximum(rungs, before)
+        before, rung = self._furthest(lanes, cells), rungs
         train = self._train[task, rung - 1, cells]
         if self._charge == "resume":
             paid_before = np.where(before > 0, self._train[task, np.maximum(before, 1) - 1, cells], 0.0)
@@ -396,7 +416,7 @@ class SearchLanes:
         past = self._past_cell >= 0
         cells = _ONEHOT[np.maximum(self._past_cell, 0)]
         history = (cells * past[..., None], self._past_accuracy[..., None], rungs[self._past_rung], past[..., None])
-        curve, seen = self._curve()
+        curve, seen = self.curve()
         left = np.maximum(0.0, 1.0 - self.seconds_used / self.budget)
         parts = {
             "phase": np.eye(DECIDE + 1)[self.phase],
@@ -407,7 +427,7 @@ class SearchLanes:
         }
         return {name: part.astype(np.float32) for name, part in parts.items()}
 
-    def _curve(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    def curve(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         """Accuracies of the cell in hand at the rungs that were seen, 0 elsewhere, and which they are."""
         cells, lanes = np.maximum(self.cell, 0), np.arange(self.lanes)
         seen = (self._bought[lanes, cells][:, None] >> np.arange(self.rungs) & 1 != 0) & (self.cell >= 0)[:, None]

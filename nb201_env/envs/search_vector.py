@@ -25,8 +25,9 @@ class SearchVectorEnv(LanesEnv):
     """
 
     def __init__(self, num_envs: int = 1, *, autoreset_mode: str = "SameStep", **kwargs: Any):
-        self._single = SearchEnv(lanes=num_envs, **kwargs)
+        self._single = SearchEnv(**kwargs)
         super().__init__(self._single, num_envs, autoreset_mode)
+        self._single.searches = self._single.searches.with_lanes(num_envs)
         self._rounds = np.zeros(num_envs, np.int64)
 
     def reset(
@@ -43,7 +44,7 @@ class SearchVectorEnv(LanesEnv):
         if "budget" in options and lanes.size < self.num_envs:
             raise NB201Error("budget is set for all lanes: leave reset_mask out")
         self._single.configure(options)
-        seeds = self._seed_lanes(seed)
+        seeds = self._seed_lanes(seed, lanes)
         for lane, one in enumerate(seeds or ()):
             self._rounds[lane] *= one is None
         self._begin_searches(lanes, seeds, options.get("trial_seed"), options.get("task"))
@@ -51,15 +52,9 @@ class SearchVectorEnv(LanesEnv):
         return self._observe(), self._reset_info(lanes)
 
     def _begin_searches(
-        self,
-        lanes: Lanes,
-        seeds: list[int | None] | None = None,
-        trial_seed: int | None = None,
-        task: int | None = None,
+        self, lanes: Lanes, seeds: list[int | None] | None = None, trial_seed: object = None, task: int | None = None
     ) -> None:
-        drawn = self._drawn_seeds(lanes, seeds)
-        if trial_seed is not None:
-            drawn[:] = trial_seed
+        drawn = self._search_seeds(lanes, seeds, trial_seed)
         pairs = zip(drawn.tolist(), self._rounds[lanes].tolist(), strict=True)
         tasks = np.array([self._single.next_task(one, before, task) for one, before in pairs])
         self._rounds[lanes] += 1

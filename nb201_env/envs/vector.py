@@ -12,7 +12,7 @@ from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from nb201_env.envs.base import CellEnv, check
+from nb201_env.envs.base import CellEnv, check, search_seed
 from nb201_env.errors import BudgetExhaustedError, NB201Error
 from nb201_env.lanes import Lanes, LaneSearches, SharedSearch
 
@@ -40,6 +40,7 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
 
     def __init__(self, single: Any, num_envs: int, autoreset_mode: str):
         modes = {mode.value: mode for mode in AutoresetMode}
+        autoreset_mode = getattr(autoreset_mode, "value", autoreset_mode)
         check("autoreset_mode", autoreset_mode, tuple(modes))
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise NB201Error(f"num_envs must be at least 1, got {num_envs!r}")
@@ -83,28 +84,27 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
             )
         return np.flatnonzero(mask)
 
-    def _seed_lanes(self, seed: int | Sequence[int | None] | None) -> list[int | None] | None:
+    def _seed_lanes(self, seed: int | Sequence[int | None] | None, lanes: Lanes) -> list[int | None] | None:
+        """The seed of each lane, None for those that keep theirs; only `lanes` are seeded."""
         if seed is None:
             return None
-        if isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0:
-            super().reset(seed=int(seed))
-            seeds: list[int | None] = [int(seed) + lane for lane in range(self.num_envs)]
+        if _is_seed(seed):
+            super().reset(seed=int(seed))  # type: ignore[arg-type]
+            given: list[Any] = [int(seed) + lane for lane in range(self.num_envs)]  # type: ignore[arg-type]
         else:
-            seeds = list(seed) if isinstance(seed, Sequence | np.ndarray) else []
-            whole = all(one is None or (isinstance(one, int | np.integer) and one >= 0) for one in seeds)
-            if len(seeds) != self.num_envs or not whole:
-                raise NB201Error(f"seed must be an integer from 0, or {self.num_envs} of them, got {seed!r}")
-        if self._generators is not None:
+            given = list(seed) if isinstance(seed, Sequence | np.ndarray) else []
+        if len(given) != self.num_envs or not all(one is None or _is_seed(one) for one in given):
+            raise NB201Error(f"seed must be an integer from 0, or {self.num_envs} of them, got {seed!r}")
+        seeds: list[int | None] = [None] * self.num_envs
+        for lane in lanes.tolist():
+            seeds[lane] = None if given[lane] is None else int(given[lane])
+        if None not in seeds:
+            self._seeds, self._generators = [one for one in seeds if one is not None], None
+        else:
             for lane, one in enumerate(seeds):
                 if one is not None:
-                    self._generators[lane] = np_random(int(one))[0]
-        elif None in seeds:
-            known: Sequence[int | None] = self._seeds or [None] * self.num_envs
-            self._generators = [
-                np_random(old if one is None else int(one))[0] for one, old in zip(seeds, known, strict=True)
-            ]
-        else:
-            self._seeds = [int(one) for one in seeds if one is not None]
+                    self._generator(lane)
+                    self._generators[lane] = np_random(one)[0]  # type: ignore[index]
         return seeds
 
     def _generator(self, lane: int) -> np.random.Generator:
@@ -113,15 +113,15 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
             self._generators = [np_random(seed)[0] for seed in self._seeds or (None,) * self.num_envs]
         return self._generators[lane]
 
-    def _drawn_seeds(self, lanes: Lanes, seeds: Sequence[int | None] | None) -> npt.NDArray[np.uint64]:
-        """Seeds of the next searches of some lanes: those that were given, else drawn as each lane alone would."""
+    def _search_seeds(
+        self, lanes: Lanes, seeds: Sequence[int | None] | None = None, trial_seed: object = None
+    ) -> npt.NDArray[np.uint64]:
+        """What each of some lanes would seed its next search with if it were alone."""
         given = seeds or [None] * self.num_envs
-        drawn = [given[lane] for lane in lanes]
-        drawn = [
-            int(self._generator(lane).integers(2**32)) if seed is None else seed
-            for lane, seed in zip(lanes, drawn, strict=True)
-        ]
-        return np.array(drawn, np.uint64)
+        if trial_seed is not None or None not in (given[lane] for lane in lanes):
+            nothing = np.random.default_rng(0)  # is not drawn from
+            return np.array([search_seed(trial_seed, given[lane], nothing) for lane in lanes], np.uint64)
+        return np.array([search_seed(None, given[lane], self._generator(lane)) for lane in lanes], np.uint64)
 
     def _note_started(self, lanes: Lanes) -> None:
         self._started[lanes] = True
@@ -166,6 +166,10 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
                 f"{chosen.shape}" + (f" from {chosen.min()} to {chosen.max()}" if whole else "")
             )
         return chosen.astype(np.int64, copy=False)
+
+
+def _is_seed(seed: object) -> bool:
+    return isinstance(seed, int | np.integer) and not isinstance(seed, bool) and bool(0 <= seed < 2**64)
 
 
 def masked(values: Mapping[str, Any], mask: Bools) -> Infos:
@@ -215,12 +219,13 @@ class CellVectorEnv(LanesEnv):
         autoreset_mode: see `LanesEnv`.
         budget_scope: `lane`: each lane is a search of its own, seeded with seed + lane. `shared`: the lanes are the
             workers of one search; queries are charged in lane order, and info has `wall_seconds`, which advances by
-            the slowest query of each step.
+            the slowest query of each step (and, where new episodes begin with a query in the same step, by the
+            slowest of those).
         kwargs: of the single environment. Info leaves out the strings `arch`, which is `nb201_env.Cell(index).arch`,
             `dataset` and `recipe`, which are the same in all lanes: some libraries make tensors of whatever is there.
 
     Raises:
-        NB201Error: as the single environment does.
+        NB201Error: as the single environment does. With `on_exhausted="raise"`, before any lane is reset.
     """
 
     single_env: type[CellEnv]
@@ -251,33 +256,33 @@ class CellVectorEnv(LanesEnv):
         """
         options = dict(options or {})
         lanes = self._masked_lanes(options.pop("reset_mask", None))
-        self._take_options(options)
-        seeds = self._seed_lanes(seed)
+        how = self._how_to_begin(options)
+        if lanes.size < self.num_envs and {"budget", "dataset", "recipe", "epoch"} & set(options):
+            raise NB201Error("budget, dataset, recipe and epoch are set for all lanes: leave reset_mask out")
+        seeds = self._seed_lanes(seed, lanes)
         if self._single.configure(options):
             new = np.ones(lanes.size, bool)
             if set(options) - {"new_search", "trial_seed"}:
-                if lanes.size < self.num_envs:
-                    raise NB201Error("budget, dataset, recipe and epoch are set for all lanes: leave reset_mask out")
                 self._open_searches()
         else:
-            new = ~self._started[lanes]
+            new = ~self._started[lanes] & (not self._shared or not self._started.any())
         if seeds is not None:
             new |= np.array([seeds[lane] is not None for lane in lanes])
         if new.any():
             self._begin_searches(lanes[new], seeds, options.get("trial_seed"))
-        self._begin(lanes)
+        self._note_started(lanes)
+        self._begin(lanes, **how)
         return self._observe(), self._reset_info(lanes)
 
-    def _take_options(self, options: dict[str, Any]) -> None:
-        """Take out options that set nothing of the search."""
+    def _how_to_begin(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Take out the options that say how an episode begins, as arguments of `_begin`."""
+        return {}
 
-    def _begin_searches(self, lanes: Lanes, seeds: list[int | None] | None, trial_seed: int | None) -> None:
-        if trial_seed is None:
-            drawn = self._drawn_seeds(lanes[:1] if self._shared else lanes, seeds)
+    def _begin_searches(self, lanes: Lanes, seeds: list[int | None] | None, trial_seed: object) -> None:
+        if self._shared:
+            self._searches.new_search(self._all, self._search_seeds(lanes[:1], seeds, trial_seed))
         else:
-            drawn = np.full(lanes.size, trial_seed, np.uint64)
-        self._searches.new_search(self._all if self._shared else lanes, drawn[:1] if self._shared else drawn)
-        self._note_started(self._all if self._shared else lanes)
+            self._searches.new_search(lanes, self._search_seeds(lanes, seeds, trial_seed))
 
     def _refuse_exhausted(self, lanes: Lanes) -> Bools:
         """Which searches have ended; with `on_exhausted="raise"` no lane of them may begin an episode."""

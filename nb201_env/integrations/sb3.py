@@ -38,15 +38,18 @@ class LanesVecEnv(VecEnv):
 
     def __init__(self, env: Any):
         lanes = env.unwrapped
-        if not isinstance(lanes, LanesEnv):
-            raise NB201Error(f"LanesVecEnv takes what gymnasium.make_vec makes of an NB201 environment, got {env!r}")
+        if env is not lanes or not isinstance(lanes, LanesEnv):
+            raise NB201Error(
+                "LanesVecEnv takes what gymnasium.make_vec makes of an NB201 environment, without wrappers, "
+                f"got {env!r}"
+            )
         if lanes.autoreset_mode != AutoresetMode.SAME_STEP:
             raise NB201Error(
                 "Stable-Baselines3 resets in the same step: make the environment with autoreset_mode='SameStep', not "
                 f"{lanes.autoreset_mode.value!r}"
             )
         self.env = lanes
-        self._length = np.zeros(lanes.num_envs, np.int64)
+        self._length, self._return = np.zeros(lanes.num_envs, np.int64), np.zeros(lanes.num_envs)
         super().__init__(lanes.num_envs, lanes.single_observation_space, lanes.single_action_space)
 
     def reset(self) -> Any:
@@ -55,10 +58,12 @@ class LanesVecEnv(VecEnv):
         if any(other != options for other in self._options):
             raise NB201Error("the lanes share one environment: give set_options one dict for all of them")
         seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
-        observation, _ = self.env.reset(seed=seeds, options=options)  # type: ignore[arg-type]
+        observation, infos = self.env.reset(seed=seeds, options=options)  # type: ignore[arg-type]
         self._reset_seeds()
         self._reset_options()
-        self._length[:] = 0
+        self._length[:], self._return[:] = 0, 0.0
+        keys = [key for key in infos if key[0] != "_"]
+        self.reset_infos = [{key: infos[key][lane] for key in keys} for lane in range(self.num_envs)]
         return observation
 
     def step_async(self, actions: np.ndarray[Any, Any]) -> None:
@@ -70,19 +75,20 @@ class LanesVecEnv(VecEnv):
         observation, reward, terminated, truncated, infos = self.env.step(self._actions)
         done = terminated | truncated
         self._length += 1
+        self._return += reward
         nothing: dict[str, Any] = {}
         found = [nothing] * self.num_envs
         if done.any():
-            self._add_final(found, np.flatnonzero(done), reward, truncated, infos)
-            self._length[done] = 0
+            self._add_final(found, np.flatnonzero(done), truncated, infos)
+            self._length[done], self._return[done] = 0, 0.0
         return observation, reward.astype(np.float32), done, found
 
-    def _add_final(self, found: list[dict[str, Any]], lanes: Any, reward: Any, truncated: Any, infos: Any) -> None:
+    def _add_final(self, found: list[dict[str, Any]], lanes: Any, truncated: Any, infos: Any) -> None:
         final = infos["final_info"]
         columns = {key: final[key][lanes].tolist() for key in final if key[0] != "_" and key != "action_mask"}
         columns["TimeLimit.truncated"] = truncated[lanes].tolist()
         columns["terminal_observation"] = [_row(infos["final_obs"], lane) for lane in lanes]
-        episodes = zip(reward[lanes].tolist(), self._length[lanes].tolist(), strict=True)
+        episodes = zip(self._return[lanes].tolist(), self._length[lanes].tolist(), strict=True)
         columns["episode"] = [{"r": r, "l": length} for r, length in episodes]
         keys = tuple(columns)
         for lane, row in zip(lanes.tolist(), zip(*columns.values(), strict=True), strict=True):

@@ -219,6 +219,9 @@ BAD_ARGUMENTS = [
         ({"reward": "fame"}, "reward must be one of"),
         ({"charge": "nothing"}, "charge must be one of"),
         ({"budget": -1}, "budget must be a positive number"),
+        ({"budget": "much"}, "budget must be a positive number"),
+        ({"max_queries": 2.5}, "max_queries must be at least 1"),
+        ({"objectives": {"params": None}}, "weight of params"),
         ({"objectives": {"beauty": 1}}, "an objective is one of"),
         ({"objectives": {"params": -1}}, "weight of params"),
         ({"objectives": {"params": "small"}}, "limit of params"),
@@ -234,6 +237,9 @@ BAD_ARGUMENTS = [
     )),
     (EDIT, {"horizon": 0}, "horizon must be at least 1"),
     (SEARCH, {"rungs": [3, 1]}, "ascending epochs"),
+    (SEARCH, {"rungs": []}, "rungs must be a list"),
+    (SEARCH, {"rungs": 3}, "rungs must be a list"),
+    (SEARCH, {"tasks": [3]}, "tasks must be one dict or more"),
     (SEARCH, {"rungs": [1, 9]}, "not 9"),
     (SEARCH, {"trial": "per-query"}, "a curve belongs to one training"),
     (SEARCH, {"action": "random"}, "action must be one of"),
@@ -364,3 +370,75 @@ def test_lanes_are_equal_to_sync_vector_env(name, kwargs, mode):
             reset(options={"new_search": True})
         if step == 60 and mode != "Disabled":
             reset(seed=[5, 6, 7, 8, 9])
+
+
+def pair(name, mode="NextStep", **kwargs):
+    ours = gym.make_vec(name, 2, "vector_entry_point", autoreset_mode=mode, **kwargs)
+    return ours, gym.make_vec(name, 2, "sync", vector_kwargs={"autoreset_mode": mode}, **kwargs)
+
+
+@every_id
+@pytest.mark.parametrize(
+    "resets",
+    [
+        [{"seed": 0}, {"options": {"trial_seed": 7}}, {"options": {"new_search": True}}, {}],
+        [{"seed": 0}, {"seed": 99, "options": {"reset_mask": np.array([True, False])}}, {}, {}],
+        [{"seed": [3, None]}, {"seed": [None, 4]}, {}, {"options": {"budget": 20_000.0}}, {}],
+    ],
+)
+def test_resets_draw_what_each_lane_alone_would(name, resets):
+    kwargs = {"tasks": [{"epoch": 8}, {"epoch": 7}], "task_sampling": "round-robin"} if name == SEARCH else {}
+    ours, theirs = pair(name, **kwargs)
+    rng = np.random.default_rng(0)
+    for how in resets:
+        if how.get("seed") == [3, None]:  # what an unseeded lane draws is anyone's guess
+            for env in (ours, theirs):
+                env.reset(seed=5)
+        got, expected = (env.reset(**copy.deepcopy(how)) for env in (ours, theirs))
+        assert_same(got[0], expected[0])
+        for _ in range(8):
+            actions = sample(ours, rng)
+            got, expected = ours.step(actions), theirs.step(actions)
+            for a, b in zip(got[:4], expected[:4], strict=True):
+                assert_same(a, b)
+            assert_same_info(got[4], expected[4])
+
+
+@pytest.mark.parametrize("name", [BUILD, EDIT])
+def test_a_refused_reset_changes_nothing(name):
+    for env in (gym.make(name, reward="regret"), gym.make_vec(name, num_envs=2, reward="regret")):
+        env.reset(seed=0)
+        single = getattr(env.unwrapped, "_single", env.unwrapped)
+        oracle = single.oracle
+        for options in ({"dataset": "mnist"}, {"budget": -1}, {"dataset": "cifar100", "epoch": 3}, {"colour": 1}):
+            with pytest.raises(NB201Error):
+                env.reset(options=options)
+        if hasattr(env, "num_envs"):
+            with pytest.raises(NB201Error, match="set for all lanes"):
+                env.reset(options={"dataset": "cifar100", "reset_mask": np.array([True, False])})
+        if name == EDIT:
+            with pytest.raises(NB201Error):
+                env.reset(options={"start": 5, "colour": 1})
+        assert single.oracle is oracle
+        _, info = env.reset(options={"budget": 50_000.0})
+        assert single.oracle.dataset == "cifar10"
+        assert name == BUILD or np.all(info["index"] != 5)
+
+
+@every_id
+@pytest.mark.parametrize("seed", [-1, 1.5, "7", True, 2**70])
+def test_bad_trial_seeds(name, seed):
+    for env in (gym.make(name), gym.make_vec(name, num_envs=2)):
+        with pytest.raises(NB201Error, match="a seed must be an integer from 0"):
+            env.reset(options={"trial_seed": seed})
+
+
+def test_shared_lanes_that_begin_and_lanes_that_move_are_one_wave():
+    env = gym.make_vec(EDIT, 2, autoreset_mode="NextStep", budget_scope="shared", horizon=2)
+    env.reset(seed=0)
+    env.step([1, 1])
+    env.reset(options={"reset_mask": np.array([True, False])})
+    before = env.step([2, 2])[4]
+    *_, info = env.step([8, 8])  # lane 1 begins anew, lane 0 moves
+    assert info["wall_seconds"][0] - before["wall_seconds"][0] == pytest.approx(info["query_seconds"].max())
+    assert info["n_queries"][0] == before["n_queries"][0] + 2

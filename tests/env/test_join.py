@@ -45,7 +45,7 @@ def test_nets_of_half_and_of_all_images(tmp_path):
     ("other", "said"),
     [
         ({}, "holds the nets cifar10/12ep/half, and so does a table before it"),
-        ({"recipe": "200ep", "classes": 100}, "num_classes is 100, but 10 in a table before it"),
+        ({"recipe": "200ep", "classes": 100}, "the macs of cifar10 differ from those in"),
         ({"recipe": "200ep", "hashes": {"half/test": "3"}}, "half/test is '3', but '2'"),
     ],
 )

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from nb201_env import ALL_OPS, Cell, Oracle, SimulatedClock, index_of, open_table
+from nb201_env import ALL_OPS, Cell, NB201Error, Oracle, SimulatedClock, index_of, open_table
 from nb201_env.writer import TableWriter
 
 ID = "NB201/Search-v0"
@@ -47,11 +47,7 @@ def reference(table, charge, seed, budget, plan):
 def test_joint_searches_are_those_of_an_oracle(noisy, charge, reward):
     budget, rng = 300.0, np.random.default_rng(1)
     few = rng.integers(15_625, size=12)  # cells come again
-    # a purchase below what was bought before shows the furthest again, so the plan only goes up
-    bought, plan = {}, []
-    for cell in rng.choice(few, size=400).tolist():
-        bought[cell] = max(bought.get(cell, 0), int(rng.integers(3)))
-        plan.append((cell, bought[cell]))
+    plan = [(int(rng.choice(few)), int(rng.integers(3))) for _ in range(400)]
     results, incumbent = reference(noisy, charge, 5, budget, plan)
     env = gym.make(ID, table=noisy, dataset="synth", budget=budget, charge=charge, action="joint", reward=reward)
     env.reset(seed=5)
@@ -173,3 +169,25 @@ def test_a_cell_beyond_a_limit_is_never_recommended_before_one_within():
         if within:
             assert params[info["incumbent_index"]] <= 60_000
     assert within
+
+
+def test_a_picture_shows_what_was_seen_of_the_cell_in_hand(noisy):
+    env = gym.make(ID, table=noisy, dataset="synth", charge="fresh", budget=30.0, history=0, render_mode="ansi")
+    env.reset(seed=0)
+    for op in (3, 1, 0, 4, 2, 3):
+        *_, first = env.step(op)
+    assert f"{100 * first['accuracy']:.2f} %\n" in env.render()
+    for op in (0, 1, 1, 1, 1, 1, 1, 0, 3, 1, 0, 4, 2, 3):
+        env.step(op)
+    assert f"{100 * first['accuracy']:.2f} %\n" in env.render()
+
+
+def test_the_option_budget_is_checked_as_the_argument_is():
+    env = gym.make(ID)
+    for budget, said in ((0, "positive number"), (1e-6, "buys nothing"), ("much", "positive number")):
+        with pytest.raises(NB201Error, match=said):
+            env.reset(options={"budget": budget})
+    env.reset(options={"budget": 7.0})
+    assert env.unwrapped.searches.budget[0] == 7.0
+    env.reset(options={"budget": None})
+    assert env.unwrapped.searches.budget[0] > 10

@@ -68,6 +68,8 @@ def test_what_is_in_the_table(whole):
     assert (table.train_seconds("colours", epoch=2)[100:160] > 0).all()
     assert (table.params("colours") == all_params(3, 8, 1)).all()
     assert not (whole.parent / "whole.zarr.parts").exists()
+    assert table.attributes["provenance"]["device"].startswith("CPU")
+    assert table.attributes["provenance"]["torch"] == torch.__version__
 
 
 def test_a_cell_does_not_depend_on_its_block(whole, tiny, tmp_path):
@@ -86,6 +88,12 @@ def test_processes_and_shards_make_the_same_table(whole, tiny, tmp_path):
     with pytest.raises(TableFormatError, match="3 of 6 blocks are missing"):
         merge(outs[:1], tmp_path / "merged.zarr")
     generate(plan_of(tiny), outs[1], shard=(1, 2))
+    part = outs[1].with_name("s1.zarr.parts") / "777-00001.npz"
+    whole_part = part.read_bytes()
+    part.write_bytes(b"")
+    with pytest.raises(TableFormatError, match="is damaged"):
+        merge(outs, tmp_path / "merged.zarr.zip")
+    part.write_bytes(whole_part)
     merge(outs, tmp_path / "merged.zarr.zip")
     assert open_table(tmp_path / "merged.zarr.zip").fingerprint == open_table(whole).fingerprint
 
@@ -201,6 +209,7 @@ def test_equal_cells_are_trained_once(tiny, tmp_path):
         ({"trials": 4}, "trials must be 1 to 3, got 4"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"precision": "half"}, "precision must be one of float32, tf32, bfloat16, got 'half'"),
+        ({"device": "abacus"}, "unknown device 'abacus'"),
     ],
 )
 def test_bad_plans(tiny, tmp_path, changes, message):
@@ -214,6 +223,14 @@ def test_another_plan_and_an_existing_table_are_refused(tiny, whole, tmp_path):
     generate(plan_of(tiny), tmp_path / "t.zarr", shard=(5, 6))
     with pytest.raises(NB201Error, match=r"holds parts of another plan \(trials differ\)"):
         generate(plan_of(tiny, trials=1), tmp_path / "t.zarr")
+    with pytest.raises(NB201Error, match="a table's name ends in"):
+        generate(plan_of(tiny), tmp_path / "t.npz")
+    with pytest.raises(NB201Error, match="jobs must be at least 1"):
+        generate(plan_of(tiny), tmp_path / "u.zarr", jobs=0)
+    for text, said in (("{", "is no plan"), ('{"colour": 3}', "of another version")):
+        (tmp_path / "t.zarr.parts" / "plan.json").write_text(text)
+        with pytest.raises(NB201Error, match=said):
+            merge([tmp_path / "t.zarr"], tmp_path / "y.zarr")
     with pytest.raises(NB201Error, match="no campaign was begun there"):
         merge([tmp_path / "nothing.zarr"], tmp_path / "y.zarr")
 

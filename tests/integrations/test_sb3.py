@@ -3,6 +3,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from nb201_env import NB201Error, open_table
 
@@ -10,6 +11,7 @@ pytest.importorskip("stable_baselines3")
 
 from nb201_agents.bench import Setup, run
 from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from nb201_env.integrations.sb3 import LanesVecEnv, StopOnBudget
@@ -21,9 +23,19 @@ def lanes(count, **kwargs):
     return LanesVecEnv(gym.make_vec(ID, num_envs=count, **kwargs))
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"observation": "dict", "mask": "connected"}, {"budget": 9_000}], ids=str)
-def test_the_bridge_is_equal_to_dummy_vec_env(kwargs):
-    ours, theirs = lanes(4, **kwargs), DummyVecEnv([lambda: gym.make(ID, **kwargs)] * 4)
+BRIDGED = [
+    (ID, {}),
+    (ID, {"observation": "dict", "mask": "connected"}),
+    (ID, {"budget": 9_000}),
+    ("NB201/EditCell-v0", {"horizon": 5}),
+    ("NB201/Search-v0", {"budget": 3.0}),
+]
+
+
+@pytest.mark.parametrize(("name", "kwargs"), BRIDGED, ids=str)
+def test_the_bridge_is_equal_to_dummy_vec_env(name, kwargs):
+    ours = LanesVecEnv(gym.make_vec(name, num_envs=4, **kwargs))
+    theirs = DummyVecEnv([lambda: Monitor(gym.make(name, **kwargs))] * 4)
     ours.seed(3)
     theirs.seed(3)
     same = np.testing.assert_array_equal
@@ -40,7 +52,9 @@ def test_the_bridge_is_equal_to_dummy_vec_env(kwargs):
             if "terminal_observation" not in other:
                 assert mine == {}
                 continue
-            assert mine.pop("episode")["l"] in (1, 6)
+            episode, expected_episode = mine.pop("episode"), other.pop("episode")
+            assert episode["l"] == expected_episode["l"]
+            assert episode["r"] == pytest.approx(expected_episode["r"], abs=1e-6)
             jointly(mine.pop("terminal_observation"), other.pop("terminal_observation"))
             for key in ("arch", "dataset", "recipe"):
                 other.pop(key)
@@ -102,8 +116,9 @@ def test_masks_reach_maskable_ppo():
 def test_other_environments_and_modes_are_refused():
     with pytest.raises(NB201Error, match="SameStep"):
         lanes(2, autoreset_mode="NextStep")
-    with pytest.raises(NB201Error, match="make_vec"):
-        LanesVecEnv(gym.make("CartPole-v1"))
+    for env in (gym.make("CartPole-v1"), RecordEpisodeStatistics(gym.make_vec(ID, num_envs=2))):
+        with pytest.raises(NB201Error, match="make_vec"):
+            LanesVecEnv(env)
     with pytest.raises(NB201Error, match="reset options"):
         lanes(2).set_attr("budget", 3)
     env = lanes(2)
