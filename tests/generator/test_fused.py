@@ -1,5 +1,6 @@
 """A fused network is its single networks: step by step, every parameter and statistic, in float64."""
 
+import numpy as np
 import pytest
 
 from nb201_env import Cell
@@ -7,7 +8,10 @@ from nb201_env import Cell
 torch = pytest.importorskip("torch")
 
 from nb201_generator.fused import FusedNetwork, average, loss_of, network_tensor  # noqa: E402
+from nb201_generator.images import SPLITS, ImageSet, Split  # noqa: E402
 from nb201_generator.network import Network  # noqa: E402
+from nb201_generator.recipe import Recipe  # noqa: E402
+from nb201_generator.train import DeviceImages, _evaluate, _train_epoch  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 # all-none, all-skip, all-pool, all-3x3, all-1x1, a cell with dead branches, the best, and one twice
@@ -82,6 +86,22 @@ def test_device_placement_without_a_device():
     loss_of(logits, torch.empty(2, dtype=torch.long, device="meta")).sum().backward()
     assert logits.shape == (len(CELLS), 2, 10)
     assert {parameter.grad.device.type for parameter in network.parameters()} == {"meta"}
+
+
+def test_an_epoch_stays_on_its_device():
+    """Batches, augmentation, steps and evaluation on the meta device, which refuses operands from anywhere else."""
+    labels = np.arange(20) % 10
+    splits = {name: Split(np.zeros((20, 3, 8, 8), np.float32), labels) for name in SPLITS}
+    images = ImageSet("x", 10, splits, mean=(0, 0, 0), std=(1, 1, 1))
+    device, recipe = torch.device("meta"), Recipe("x", 1, 8, crop_padding=2)
+    data = DeviceImages(images, device)
+    with device:
+        network = FusedNetwork(CELLS, channels=4, cells_per_stage=1)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1, 0.9, nesterov=True)
+    batches = data.training_batches(recipe, torch.Generator().manual_seed(0))
+    for found in (_train_epoch(network, optimizer, batches), _evaluate(network, data.evaluation_batches("valid"))):
+        for total in found:
+            assert (total.device.type, total.shape) == ("meta", (len(CELLS),))
 
 
 @pytest.mark.cuda
