@@ -47,3 +47,10 @@ def test_the_libraries_page_names_the_installed_versions_and_existing_examples()
         assert pinned[package] == version
         assert (ROOT / "docs" / target).resolve() == ROOT / "examples" / name
         assert (ROOT / "examples" / name).exists()
+
+
+@pytest.mark.parametrize("page", [name for name in PAGES if name.startswith("environments/")])
+def test_pages_of_environments_have_every_section(page):
+    found = re.findall(r"^## (.+)$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    assert found == ["Description", "Action space", "Observation space", "Rewards", "Starting state", "Episode end",
+                     "Arguments", "Info", "Version history"]  # fmt: skip

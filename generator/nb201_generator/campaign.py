@@ -35,6 +35,7 @@ from nb201_generator.timing import time_cell
 from nb201_generator.train import PRECISIONS, train
 
 PLAN = "plan.json"
+TIMED = ("train_step", "eval_image", "latency", "spread")
 ATTEMPTS = 2
 """How often a call tries a block."""
 TRIAL_SEEDS = (777, 888, 999)
@@ -140,7 +141,7 @@ def train_block(plan: Plan, block: Block, parts: Path) -> None:
     arrays |= {"device": np.array(_device_name(plan.device)), "torch": np.array(torch.__version__)}
     for split, curve in curves.items():
         arrays |= {f"{split}/correct": curve.correct, f"{split}/loss": curve.loss}
-    for name in ("train_step", "eval_image", "latency"):
+    for name in TIMED:
         arrays[name] = np.array([getattr(one, name) for one in seconds])
     unfinished = parts / f".{block.file}.{os.getpid()}"
     try:
@@ -318,7 +319,7 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
     correct = {split: np.full(shape, -1, np.int64) for split, shape in shapes.items()}
     loss = {split: np.full(shape, np.nan) for split, shape in shapes.items()}
     made_with: dict[str, set[str]] = {"device": set(), "torch": set()}
-    seconds = {name: np.full((plan.trials, NUM_CELLS), np.nan) for name in ("train_step", "eval_image", "latency")}
+    seconds = {name: np.full((plan.trials, NUM_CELLS), np.nan) for name in TIMED}
     for block, path in files.items():
         trial, cells = seeds.index(block.seed), list(block.cells)
         try:
@@ -341,7 +342,7 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
         """The row of each cell's representative, nothing for cells outside the plan."""
         return np.where(trained_as >= 0, values[..., rows], nothing)
 
-    step, image, latency = (spread(np.median(values, axis=0), np.nan) for values in seconds.values())
+    step, image, latency = (spread(np.median(seconds[name], axis=0), np.nan) for name in TIMED[:3])
     steps = -(-len(images.splits["train"].labels) // recipe.batch_size)
     provenance = {
         "source": "nb201 generate",
@@ -349,6 +350,7 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
         **{name: ", ".join(sorted(found)) for name, found in made_with.items()},
         "precision": plan.precision,
         "seconds": "each cell alone, median of three steps and batches; of its representative where rows are copies",
+        "seconds_spread": round(float(np.nanmedian(seconds["spread"])), 4),
         "cells": int((trained_as >= 0).sum()),
     }
     network = recipe.channels, recipe.cells_per_stage

@@ -25,11 +25,13 @@ class Seconds:
         train_step: one optimiser step on a batch of the recipe's size.
         eval_image: evaluation, for each image, in batches of 256.
         latency: one evaluated batch of 256.
+        spread: slowest less fastest repetition as a fraction of the median, of the step or the batch, the larger.
     """
 
     train_step: float
     eval_image: float
     latency: float
+    spread: float
 
 
 def time_cell(cell: Cell, num_classes: int, size: int, recipe: Recipe, device: torch.device) -> Seconds:
@@ -49,13 +51,14 @@ def time_cell(cell: Cell, num_classes: int, size: int, recipe: Recipe, device: t
     def evaluate() -> None:
         network(images)
 
-    train_step = _median_seconds(step, device)
+    train_step, step_spread = _median_seconds(step, device)
     network.eval()
-    latency = _median_seconds(evaluate, device)
-    return Seconds(train_step, latency / LATENCY_BATCH, latency)
+    latency, batch_spread = _median_seconds(evaluate, device)
+    return Seconds(train_step, latency / LATENCY_BATCH, latency, max(step_spread, batch_spread))
 
 
-def _median_seconds(call: Callable[[], None], device: torch.device) -> float:
+def _median_seconds(call: Callable[[], None], device: torch.device) -> tuple[float, float]:
+    """Median seconds of a few calls, and their relative spread."""
     seconds = []
     for repeat in range(_WARM_UP + _REPEATS):
         _wait(device)
@@ -64,7 +67,8 @@ def _median_seconds(call: Callable[[], None], device: torch.device) -> float:
         _wait(device)
         if repeat >= _WARM_UP:
             seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds)
+    median = statistics.median(seconds)
+    return median, (max(seconds) - min(seconds)) / median
 
 
 def _wait(device: torch.device) -> None:

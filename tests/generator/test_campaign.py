@@ -70,6 +70,7 @@ def test_what_is_in_the_table(whole):
     assert not (whole.parent / "whole.zarr.parts").exists()
     assert table.attributes["provenance"]["device"].startswith("CPU")
     assert table.attributes["provenance"]["torch"] == torch.__version__
+    assert 0 < table.attributes["provenance"]["seconds_spread"] < 20
 
 
 def test_a_cell_does_not_depend_on_its_block(whole, tiny, tmp_path):
