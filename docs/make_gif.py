@@ -22,7 +22,7 @@ OUT = Path(__file__).parent / "controller.gif"
 def main() -> None:
     """Train, play and write the GIF."""
     env = gym.make("NB201/BuildCell-v0", budget=2_000_000, render_mode="rgb_array")
-    model = PPO("MlpPolicy", env, seed=0, device="cpu", gamma=1.0, **PRESET.settings)
+    model = PPO("MlpPolicy", env, seed=0, device="cpu", **PRESET.settings)
     model.learn(6 * QUERIES)
     frames = []
     for _ in range(SHOWN):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import gymnasium as gym
 
-from nb201_env import schema
+from nb201_env import Oracle, SimulatedClock, schema
 from nb201_env.registration import ENVIRONMENTS
 
 DOCS = Path(__file__).parent
@@ -156,12 +156,60 @@ def environment(name: str) -> str:
     )
 
 
+_ORACLE_PAGE = """# What a search sees, and what it costs
+
+<!-- made from the docstrings of nb201_env/oracle.py and nb201_env/clock.py by docs/make_pages.py -->
+
+The environments are built on two classes, which take the same arguments and can be used alone:
+
+```python
+from nb201_env import Oracle, SimulatedClock, open_table
+
+oracle = Oracle(open_table("published"), "cifar100", seed=0, clock=SimulatedClock(budget=200_000))
+print(oracle.query(6111))
+print(oracle.evaluate([9930, 13714]).accuracy, oracle.clock.seconds_left)
+```
+
+On the table `published`, evaluation seconds are not known and count as 0.
+
+## `nb201_env.Oracle`
+
+{oracle}
+
+## `nb201_env.SimulatedClock`
+
+{clock}
+"""
+
+
+def as_markdown(docstring: str) -> str:
+    """A docstring in Google's style with its entries as lists."""
+    lines = []
+    for line in inspect.cleandoc(docstring).splitlines():
+        entry = re.match(r"    (\w+): (.*)", line)
+        if re.match(r"(Args|Attributes|Raises):$", line):
+            line = {"Args": "Arguments", "Attributes": "Attributes", "Raises": "Errors"}[line[:-1]] + ":\n"
+        elif entry:
+            line = f"* `{entry[1]}`: {entry[2]}"
+        elif line.startswith("        "):
+            line = "  " + line.strip()
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def oracle_and_clock() -> str:
+    """The page of what a search sees and pays."""
+    return _ORACLE_PAGE.format(
+        oracle=as_markdown(Oracle.__doc__ or ""), clock=as_markdown(SimulatedClock.__doc__ or "")
+    )
+
+
 def page_name(name: str) -> str:
     """File of an environment's page: NB201/BuildCell-v0 is environments/build-cell.md."""
     return "environments/" + re.sub(r"(?<!^)(?=[A-Z])", "-", name[6:-3]).lower() + ".md"
 
 
-PAGES: dict[str, Callable[[], str]] = {"table-format.md": table_format} | {
+PAGES: dict[str, Callable[[], str]] = {"table-format.md": table_format, "oracle-and-clock.md": oracle_and_clock} | {
     page_name(name): partial(environment, name) for name in ENVIRONMENTS
 }
 

@@ -15,9 +15,8 @@ import nb201_env  # noqa: F401 (registers the environments)
 LANES, CELLS = 64, 3_840
 torch.manual_seed(0)
 torch.set_num_threads(1)  # the nets are too small for more
-env = GymWrapper(
-    gym.make_vec("NB201/BuildCell-v0", num_envs=LANES, dataset="cifar10"), categorical_action_encoding=True
-)
+lanes = gym.make_vec("NB201/BuildCell-v0", num_envs=LANES, dataset="cifar10")
+env = GymWrapper(lanes, categorical_action_encoding=True)
 policy, value = (nn.Sequential(nn.Linear(36, 64), nn.Tanh(), nn.Linear(64, outputs)) for outputs in (5, 1))
 actor = ProbabilisticActor(
     TensorDictModule(policy, ["observation"], ["logits"]),

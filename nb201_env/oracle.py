@@ -295,7 +295,7 @@ def refuse_endless(clock: SimulatedClock, has_eval_seconds: bool) -> None:
     if clock.charge == "resume" and not has_eval_seconds and clock.budget is not None and clock.max_queries is None:
         raise NB201Error(
             "charge='resume' makes repeated queries free on a table without evaluation seconds, so a search might "
-            "never end: set max_queries"
+            "never end: set max_queries, or charge='fresh'"
         )
 
 

@@ -136,7 +136,7 @@ def test_generate_and_merge(tmp_path):
     assert "so does a table before it" in result.stderr
     for bad, message in (
         (["--cells", "5"], "--cells must be a:b, got '5'"),
-        (["--shard", "2/2"], "shard must be i/n with 0 <= i < n, got 2/2"),
+        (["--shard", "2/2"], "--shard i/n with 0 <= i < n, got 1 and 2/2"),
         (["--dataset", "mnist"], "unknown data set 'mnist'"),
     ):
         result = nb201("generate", *plan, *bad, "--out", tmp_path / "x.zarr")

@@ -17,7 +17,7 @@ from nb201_agents.searcher import Task
 from nb201_env.errors import NB201Error
 
 STEPS = 10**9
-"""Given as the length of training, which the budget ends long before; schedules are fractions of it."""
+"""Given as `total_timesteps`, which the budget ends long before; DQN's exploration is a fraction of it."""
 
 
 class StableBaselines:
@@ -48,7 +48,7 @@ class StableBaselines:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the nets are small, and a fixed number makes results the same on every machine
         try:
-            model = learner("MlpPolicy", env, seed=seed, device="cpu", gamma=1.0, **self.settings)
+            model = learner("MlpPolicy", env, seed=seed, device="cpu", **self.settings)
             model.learn(total_timesteps=STEPS, callback=StopOnBudget())
         finally:
             torch.set_num_threads(threads)
@@ -64,6 +64,7 @@ class PPO(StableBaselines):
 
     algorithm = "PPO"
     settings: ClassVar[dict[str, Any]] = {
+        "gamma": 1.0,
         "n_steps": 60,
         "batch_size": 60,
         "n_epochs": 8,
@@ -78,6 +79,7 @@ class A2C(StableBaselines):
 
     algorithm = "A2C"
     settings: ClassVar[dict[str, Any]] = {
+        "gamma": 1.0,
         "n_steps": 30,
         "learning_rate": 1e-3,
         "gae_lambda": 1.0,
@@ -91,6 +93,7 @@ class DQN(StableBaselines):
 
     algorithm = "DQN"
     settings: ClassVar[dict[str, Any]] = {
+        "gamma": 1.0,
         "learning_rate": 1e-3,
         "buffer_size": 10_000,
         "learning_starts": 60,

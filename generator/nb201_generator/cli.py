@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nb201_env import NB201Error, open_table
+
+if TYPE_CHECKING:
+    from nb201_generator.campaign import Plan
 
 app = typer.Typer()
 table_app = typer.Typer()
@@ -49,8 +52,10 @@ def generate(
     index, count = _numbers(shard, "/", "--shard must be i/n")
     plan = Plan(dataset, recipe, epochs, start, stop, trials, dedupe, device, data, precision, channels_last)
     plan.check()
+    if jobs < 1 or not 0 <= index < count:
+        raise NB201Error(f"--jobs must be at least 1 and --shard i/n with 0 <= i < n, got {jobs} and {shard}")
     if dry_run:
-        _describe(plan)
+        _describe(plan, jobs, (index, count))
         return
     columns = (TextColumn("blocks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -96,24 +101,40 @@ def _peak_megabytes(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
-def _describe(plan: object) -> None:
-    """Cells, blocks, steps, and hours from a short timing on this device."""
+def _describe(plan: Plan, jobs: int, shard: tuple[int, int]) -> None:
+    """Cells, blocks, steps, memory, and the time that a short timing on this device foretells."""
     from dataclasses import replace
 
+    import torch
+
     from nb201_env import Cell
-    from nb201_generator.campaign import Plan
     from nb201_generator.images import load_images
+    from nb201_generator.timing import time_cell
     from nb201_generator.train import train
 
-    assert isinstance(plan, Plan)
-    images, recipe, blocks = load_images(plan.dataset, plan.data), plan.settings(), plan.blocks()
+    torch.set_num_threads(1)
+    images, recipe, blocks = load_images(plan.dataset, plan.data), plan.settings(), plan.blocks()[shard[0] :: shard[1]]
     steps = -(-len(images.splits["train"].labels) // recipe.batch_size) * recipe.epochs
     sample = [Cell(index) for index in blocks[0].cells]
     began = time.perf_counter()
     train(sample, images, replace(recipe, epochs=1), blocks[0].seed, plan.device, plan.precision, plan.channels_last)
-    hours = (time.perf_counter() - began) * recipe.epochs * len(blocks) / 3600
+    epoch = time.perf_counter() - began
+    few = sample[:5]
+    began = time.perf_counter()
+    for cell in few:
+        time_cell(cell, images.num_classes, images.size, recipe, torch.device(plan.device))
+    alone = (time.perf_counter() - began) / len(few)
+    training = epoch * recipe.epochs * len(blocks) / jobs
+    timing = alone * sum(len(block.cells) for block in blocks) / jobs
     typer.echo(
-        f"{len(plan.trained())} cells, {plan.trials} trials, {len(blocks)} blocks of up to {len(sample)} cells, "
-        f"{steps} steps each, peak memory {_peak_megabytes(plan.device):,.0f} MB; about {hours:.1f} hours of training "
-        f"on one {plan.device}, by one epoch of the first block, and the timing of each cell alone besides"
+        f"{len(plan.trained())} cells x {plan.trials} trials: here {len(blocks)} blocks of up to {len(sample)} cells, "
+        f"{steps} steps each; peak memory {_peak_megabytes(plan.device):,.0f} MB a process"
     )
+    typer.echo(
+        f"about {_duration(training)} of training and {_duration(timing)} of timing each cell alone, with {jobs} "
+        f"process{'es' * (jobs > 1)} on {plan.device}, by one epoch of the first block and {len(few)} cells timed"
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"

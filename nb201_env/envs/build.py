@@ -45,8 +45,9 @@ class BuildCellEnv(CellEnv):
     * `improvement`: by how much the incumbent of the search rose.
     * `regret`: accuracy less the best mean accuracy of all cells, at most about 0. It uses privileged knowledge.
 
-    With `objectives`, the reward is less each weight times its objective, as a share of the largest in the table; a
-    cell beyond a limit is paid minus the shares by which it exceeds its limits.
+    With `objectives`, each weight times its objective (as a share of the table's largest) is subtracted from the
+    reward; a cell beyond a limit is paid minus the shares by which it exceeds its limits. The incumbent is by accuracy
+    alone.
 
     ## Starting state
     No edge is chosen. `reset(seed=…)` and `reset(options={"new_search": True})` begin a new search: second 0, no
@@ -57,20 +58,23 @@ class BuildCellEnv(CellEnv):
     does not fit the budget, and at the first step of every later episode.
 
     ## Arguments
-    * `table`: name or path of a table. `dataset`, `recipe`, `epoch`, `split`, `trial`: see `nb201_env.oracle.Oracle`.
-    * `budget`, `charge`, `overrun`, `max_queries`: see `nb201_env.clock.SimulatedClock`.
+    * `table`: name or path of a table. `dataset`, `recipe`, `epoch`, `split`, `trial`: see
+      [the oracle](../oracle-and-clock.md).
+    * `budget`, `charge`, `overrun`, `max_queries`: see [the clock](../oracle-and-clock.md).
     * `observation`, `reward`: as above.
     * `mask`: which ops are legal: those from which some completion is an allowed cell. `none`: all of them;
       `connected`: cells whose output depends on the input; `canonical`: one cell of each class of exactly equal ones;
       `unseen`: cells that the search has not observed; `params<=X`: cells of at most X parameters. Where no op is
       legal, all are. A mask advises: an agent that ignores it is not stopped. `action_masks()` returns it as bool.
     * `objectives`: what counts beside the reward: a dict from error, params, macs, latency and train_seconds to a
-      weight, or to a limit such as `"<=500000"`; with the rewards accuracy and log-error.
+      weight, or to a limit such as `"<=500000"`; with the rewards accuracy and log-error. Latency is in seconds a batch
+      of 256 images.
     * `on_exhausted`: `truncate` as above, or `raise` a BudgetExhaustedError instead of beginning another episode.
     * `render_mode`: `ansi` (text), `rgb_array` (an image; needs matplotlib) or None.
 
-    `reset` takes the options `new_search`, `budget`, `dataset`, `recipe`, `epoch` and `trial_seed`; all but the first
-    imply a new search, and what they set stays set.
+    `reset` takes the options `new_search`, `budget`, `dataset`, `recipe`, `epoch` and `trial_seed`, each of which
+    begins a new search. `budget`, `dataset`, `recipe` and `epoch` stay set; `trial_seed`, from which the trials are
+    drawn, is for that search alone, and the same for all lanes.
 
     ## Info
     At the end of an episode: `index`, `arch`, `accuracy`, `observed`, `trial` (-1: the mean), `dataset`, `recipe`,
@@ -78,7 +82,8 @@ class BuildCellEnv(CellEnv):
     `incumbent_accuracy`, `n_queries`, `n_distinct`, `repeat`, `budget_exhausted`. `action_mask` is there at every
     step with `observation="dict"` or a mask other than none, and nothing else before the end. An episode that ended
     before its cell was complete has index -1 and arch "". With `objectives` also `reward_vector`, float64
-    (objectives,), in the order given and negated, so that larger is better.
+    (objectives,): those objectives in the order given, in natural units, negated, so that larger is better, and 0 where
+    nothing was observed. `"error": 0` adds the error without weighing it.
 
     ## Version history
     * v0: first version.

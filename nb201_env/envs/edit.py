@@ -75,8 +75,9 @@ class EditCellEnv(CellEnv):
       difference between its last cell and its first.
     * `log-error`, `improvement`, `regret`: as in `NB201/BuildCell-v0`.
 
-    With `objectives`, the accuracy is less each weight times its objective, as a share of the largest in the table; a
-    cell beyond a limit counts as minus the shares by which it exceeds its limits.
+    With `objectives`, each weight times its objective (as a share of the table's largest) is subtracted from the
+    accuracy; a cell beyond a limit counts as minus the shares by which it exceeds its limits. The incumbent is by
+    accuracy alone.
 
     ## Starting state
     A cell drawn uniformly, or that of `reset(options={"start": …})`: an index, an arch string or six ops. It is queried
@@ -94,7 +95,7 @@ class EditCellEnv(CellEnv):
       action is legal, all that change the cell are. A mask advises: an agent that ignores it is not stopped.
     * All others: as in `NB201/BuildCell-v0`.
 
-    `reset` takes the options of `NB201/BuildCell-v0` and `start`.
+    `reset` takes the options of `NB201/BuildCell-v0` and `start`, which is one cell for all lanes.
 
     ## Info
     After every step and every reset, what `NB201/BuildCell-v0` says at the end of an episode, about the present cell. A

@@ -104,7 +104,10 @@ def _image(scene: Scene) -> npt.NDArray[np.uint8]:
     axes.add_patch(Rectangle((0.05, -0.22), 0.9, 0.04, color="#eeeeee"))
     used = 0.0 if scene.budget is None else min(1.0, scene.seconds_used / scene.budget)
     axes.add_patch(Rectangle((0.05, -0.22), 0.9 * used, 0.04, color="#3f6fb5"))
+    axes.add_patch(Rectangle((0.05, -0.28), 0.9, 0.04, color="#eeeeee"))
     axes.add_patch(Rectangle((0.05, -0.28), 0.9 * scene.incumbent_accuracy, 0.04, color="#4c9f70"))
+    for y, what in ((-0.2, "seconds used"), (-0.26, "incumbent's accuracy")):
+        axes.text(0.5, y, what, ha="center", va="center", fontsize=5)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels: npt.NDArray[np.uint8] = np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
     return pixels

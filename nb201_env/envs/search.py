@@ -23,7 +23,7 @@ REWARDS = ("improvement", "area", "true")
 TASK_SAMPLING = ("uniform", "round-robin")
 RESET_OPTIONS = ("new_search", "budget", "trial_seed", "task")
 
-_TASK_KEYS = ("table", "dataset", "recipe", "epoch")
+_TASK_KEYS = ("table", "dataset", "recipe", "epoch", "rungs")
 _ONE = np.zeros(1, np.intp)
 
 
@@ -45,7 +45,8 @@ class SearchEnv(gym.Env[Any, Any]):
       that rung, paying the difference to what was bought of it before.
 
     ## Observation space
-    `observation="flat"` is a float32 vector from 0 to 1, and `dict` has its parts by name, and `action_mask`:
+    `observation="flat"` is a float32 vector from 0 to 1, and `dict` has its parts by name, and `action_mask` where
+    there is one:
     * `phase` (sequential alone): one-hot (7,), which edge is next, or that more epochs can be bought.
     * `budget_left`: (1,), a fraction.
     * `incumbent`: the recommended cell, one-hot (30,), its accuracy, and one-hot which rung it was seen at.
@@ -62,8 +63,9 @@ class SearchEnv(gym.Env[Any, Any]):
     * `true`: at the end, the recommended cell's mean accuracy over trials at the last epoch. It uses privileged
       knowledge, for training on source tables.
 
-    With `objectives`, accuracies count less each weight times its objective, as a share of the largest in the table; a
-    cell beyond a limit counts as minus the shares by which it exceeds its limits. The incumbent is the best by that.
+    With `objectives`, each weight times its objective (as a share of the table's largest) is subtracted from
+    accuracies; a cell beyond a limit counts as minus the shares by which it exceeds its limits. The incumbent is the
+    best by that.
 
     ## Starting state
     No cell, the whole budget. Every reset begins a new search; its task, its trials and its random field follow from
@@ -74,17 +76,19 @@ class SearchEnv(gym.Env[Any, Any]):
     `max_queries`. Never truncated.
 
     ## Arguments
-    * `table`, `dataset`, `recipe`, `epoch`, `split`, `trial`: see `nb201_env.oracle.Oracle`; `trial` may not be
-      per-query. `epoch` is the last rung.
+    * `table`, `dataset`, `recipe`, `epoch`, `split`, `trial`: see [the oracle](../oracle-and-clock.md); `trial` may not
+      be per-query. `epoch` is the last rung.
     * `rungs`: epochs at which a cell can be seen, ascending; None means 1, 3 and the last, if the table has them.
     * `budget`: seconds of a search; None means 20 times the mean cost of a full training on the task.
     * `charge`: `resume`, which pays for the epochs that a purchase adds, or `fresh`, which pays for all.
     * `max_queries`: purchases of a search, None for no limit.
     * `action`, `observation`, `history`, `reward`: as above.
-    * `tasks`: dicts of `table`, `dataset`, `recipe` and `epoch`, one of which each search is over; what a dict leaves
-      out, the arguments say. `task_sampling`: `uniform`, or `round-robin` from the last seed on.
+    * `tasks`: dicts of `table`, `dataset`, `recipe`, `epoch` and `rungs`, one of which each search is over; what a dict
+      leaves out, the arguments say. All must have the same number of rungs. `task_sampling`: `uniform`, or
+      `round-robin`, in order, from the first one on after every `reset(seed=…)`.
     * `perturb`: standard deviation of a random field that is added to a task's accuracies, new with every search:
-      a sum of terms of single edges and of pairs of edges, so that similar cells move alike. Many tasks of one.
+      a sum of terms of single edges and of pairs of edges, so that similar cells move alike. One table thus gives
+      many tasks.
     * `objectives`: what counts beside accuracy: see `NB201/BuildCell-v0`.
     * `render_mode`: `ansi` (text), `rgb_array` (an image; needs matplotlib) or None.
 
@@ -137,14 +141,14 @@ class SearchEnv(gym.Env[Any, Any]):
         self.render_mode = render_mode
         self.sequential = action == "sequential"
         self._observation, self._sampling = observation, task_sampling
-        defaults = {"table": table, "dataset": dataset, "recipe": recipe, "epoch": epoch}
+        defaults = {"table": table, "dataset": dataset, "recipe": recipe, "epoch": epoch, "rungs": rungs}
         given = [{}] if tasks is None else tasks
         sound = isinstance(given, list | tuple) and all(isinstance(task, Mapping) for task in given)
         if not given or not sound or any(set(task) - set(_TASK_KEYS) for task in given):
             raise NB201Error(f"tasks must be one dict or more of {', '.join(_TASK_KEYS)}, got {tasks!r}")
         columns = [defaults | dict(task) for task in given]
         made = [
-            SearchTask(**column, split=split, trial=trial, rungs=rungs, budget=budget, charge=charge,
+            SearchTask(**column, split=split, trial=trial, budget=budget, charge=charge,
                        max_queries=max_queries, objectives=objectives)
             for column in columns
         ]  # fmt: skip

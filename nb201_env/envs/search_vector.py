@@ -17,6 +17,8 @@ from nb201_env.lanes import Lanes
 class SearchVectorEnv(LanesEnv):
     """Many lanes of `NB201/Search-v0`, each a search of its own; arguments, spaces and info are described there.
 
+    A lane remembers what it bought of every cell, in 31 kB.
+
     Args:
         num_envs: number of lanes.
         autoreset_mode: see `nb201_env.envs.vector.LanesEnv`.

@@ -59,6 +59,7 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
         self._done = np.ones(num_envs, bool)  # lanes whose episode has ended, or has not begun
         self._started = np.zeros(num_envs, bool)  # lanes that have been reset
         self._is_running = False  # all have
+        self._closing = False  # whether a step is resetting the lanes that it ended
         self._generators: list[np.random.Generator] | None = None
         self._seeds: list[int] | None = None
 
@@ -149,7 +150,9 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
             "final_info": infos if together else only(infos, done),
             "_final_info": done.copy(),
         }
+        self._closing = True
         self._begin(lanes)
+        self._closing = False
         reset = self._reset_info(lanes)
         if not together:
             reset = united(only(infos, ~done), reset)
@@ -214,6 +217,8 @@ def blank(values: npt.NDArray[Any], rows: Bools) -> npt.NDArray[Any]:
 class CellVectorEnv(LanesEnv):
     """Many lanes of an environment whose searches span episodes; arguments, spaces and info are described there.
 
+    A lane remembers which cells its search has seen, in 2 kB.
+
     Args:
         num_envs: number of lanes.
         autoreset_mode: see `LanesEnv`.
@@ -225,7 +230,8 @@ class CellVectorEnv(LanesEnv):
             `dataset` and `recipe`, which are the same in all lanes: some libraries make tensors of whatever is there.
 
     Raises:
-        NB201Error: as the single environment does. With `on_exhausted="raise"`, before any lane is reset.
+        NB201Error: as the single environment does. With `on_exhausted="raise"`, before any lane is reset; in the mode
+            `SameStep` at the step after, so that what the last step observed is not lost.
     """
 
     single_env: type[CellEnv]
@@ -287,12 +293,17 @@ class CellVectorEnv(LanesEnv):
     def _refuse_exhausted(self, lanes: Lanes) -> Bools:
         """Which searches have ended; with `on_exhausted="raise"` no lane of them may begin an episode."""
         exhausted = self._searches.exhausted
-        if self._single._raises and exhausted[lanes].any():
+        if self._single._raises and exhausted[lanes].any() and not self._closing:
             raise BudgetExhaustedError(
                 f"the search of lane {lanes[exhausted[lanes]][0]} has ended; reset(options={{'new_search': True}}) "
                 "begins another"
             )
         return exhausted
+
+    def _check_running(self) -> None:
+        super()._check_running()
+        if self._single._raises and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            self._refuse_exhausted(self._all)
 
     def _pay(self, result: Mapping[str, Any], cells: Any, incumbent: npt.NDArray[np.float64]) -> Any:
         """Rewards of queries; `incumbent` is each lane's incumbent's accuracy before them."""

@@ -66,6 +66,10 @@ ARGUMENTS = {
         {"tasks": [{"epoch": 8}, {"epoch": 6}, {"epoch": 5}], "task_sampling": "round-robin"},
         {"tasks": [{"dataset": "gratings"}, {"table": "mini", "epoch": 6}, {"epoch": 5}], "perturb": 0.1},
         {"table": "published", "dataset": "cifar100", "charge": "fresh", "max_queries": 30},
+        {
+            "tasks": [{"rungs": [8]}, {"table": "published", "dataset": "cifar10", "rungs": [200]}],
+            "charge": "fresh",
+        },
         {"history": 0, "budget": 5.0},
     ],
 }

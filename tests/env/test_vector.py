@@ -72,6 +72,9 @@ def test_following_a_mask_leads_to_allowed_cells(mask):
 def test_exhausted_lanes_can_raise():
     env = vector(max_queries=1, on_exhausted="raise")
     env.reset(seed=0)
+    for _ in range(6):
+        _, reward, *_, info = env.step([3] * 5)
+    assert (reward > 0.8).all()  # the query that ended the search is not lost
+    assert info["final_info"]["budget_exhausted"].all()
     with pytest.raises(BudgetExhaustedError):
-        for _ in range(6):
-            env.step([0] * 5)
+        env.step([0] * 5)
