@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 from mini_gate import partial_spearman, spearman
 
@@ -25,6 +27,9 @@ def main() -> None:
         seconds = table.train_seconds(dataset, recipe, epochs[-1])
         print(f"  training seconds, 10-50-90 % quantiles {np.quantile(seconds, [0.1, 0.5, 0.9]).round(1)}")
         print(f"  distinct cells trained: {np.unique(last).size} different accuracies")
+    for one, other in combinations(table.datasets, 2):
+        a, b = table.accuracy(one), table.accuracy(other)
+        print(f"{one} with {other} {spearman(a, b):.2f}, given params {partial_spearman(a, b, PARAMS):.2f}")
 
 
 if __name__ == "__main__":
