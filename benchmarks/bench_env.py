@@ -102,10 +102,11 @@ def main() -> None:
     index = gym.make_vec(ID, num_envs=16_384, observation="index")
     ratio("16,384 lanes, index / one-hot", lanes_stepper(index, 16_384), lanes_stepper(env, 16_384), target="1/2",
           rounds=ROUNDS)  # fmt: skip
-    dummy = DummyVecEnv([lambda: gym.make(ID)] * 64)
-    bridge = LanesVecEnv(gym.make_vec(ID, num_envs=64))
-    ratio("64 lanes, SB3 bridge / DummyVecEnv", lanes_stepper(bridge, 64), lanes_stepper(dummy, 64), target="1/15",
-          rounds=ROUNDS)  # fmt: skip
+    for lanes in (64, 1_024):
+        dummy = DummyVecEnv([lambda: gym.make(ID)] * lanes)
+        bridge = LanesVecEnv(gym.make_vec(ID, num_envs=lanes))
+        ratio(f"{lanes} lanes, SB3 bridge / DummyVecEnv", lanes_stepper(bridge, lanes), lanes_stepper(dummy, lanes),
+              target="1/15", rounds=ROUNDS)  # fmt: skip
     for lanes, target in ((1_024, "1/3"), (4_096, "1/2")):
         cartpole = gym.make_vec("CartPole-v1", num_envs=lanes, vectorization_mode="vector_entry_point")
         ours = gym.make_vec(ID, num_envs=lanes)

@@ -30,7 +30,6 @@ class LaneSearches:
 
     Attributes:
         exhausted: which searches have ended, bool (lanes,).
-        incumbent_accuracy: of each, float64 (lanes,).
     """
 
     def __init__(self, oracle: Oracle, lanes: int):
@@ -54,7 +53,7 @@ class LaneSearches:
         self.n_distinct = np.zeros(lanes, np.int64)
         self.exhausted = np.zeros(lanes, bool)
         self.incumbent_index = np.full(lanes, -1)
-        self.incumbent_accuracy = np.zeros(lanes)
+        self._best = np.full(lanes, -1.0)  # the incumbents' accuracies, -1 before any
 
     def new_search(self, lanes: Lanes, seeds: npt.NDArray[np.uint64]) -> None:
         """Start some lanes again, at second 0."""
@@ -64,9 +63,9 @@ class LaneSearches:
             self._seen[lanes] = 0
         self._seeds[lanes] = seeds
         self._rng = np.random.default_rng(seeds)
-        for counter in (self.seconds_used, self.n_queries, self.n_distinct, self.exhausted, self.incumbent_accuracy):
+        for counter in (self.seconds_used, self.n_queries, self.n_distinct, self.exhausted):
             counter[lanes] = 0
-        self.incumbent_index[lanes] = -1
+        self.incumbent_index[lanes] = self._best[lanes] = -1
 
     def seen(self, index: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
         """Which of some cells of each lane, (lanes, n), its search has observed."""
@@ -121,11 +120,18 @@ class LaneSearches:
         }
 
     def _raise_incumbents(self, lanes: Any, index: npt.NDArray[np.int64], accuracy: npt.NDArray[np.float64]) -> None:
-        incumbents, best = self.incumbent_index[lanes], self.incumbent_accuracy[lanes]
-        better = accuracy > best
-        better |= incumbents < 0
-        self.incumbent_index[lanes] = np.where(better, index, incumbents)
-        self.incumbent_accuracy[lanes] = np.where(better, accuracy, best)
+        better = accuracy > self._best[lanes]
+        if isinstance(lanes, slice):
+            np.copyto(self.incumbent_index, index, where=better)
+            np.maximum(self._best, accuracy, out=self._best)
+        else:
+            self.incumbent_index[lanes[better]] = index[better]
+            self._best[lanes[better]] = accuracy[better]
+
+    @property
+    def incumbent_accuracy(self) -> npt.NDArray[np.float64]:
+        """Of each search, 0 before any, as a new array."""
+        return np.asarray(np.maximum(self._best, 0.0))
 
     def _observe(self, lanes: Lanes, index: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], Lanes]:
         """Accuracy and trial of one cell in each lane."""
@@ -150,7 +156,7 @@ class LaneSearches:
             "seconds_used": self.seconds_used.copy(),
             "seconds_left": left,
             "incumbent_index": self.incumbent_index.copy(),
-            "incumbent_accuracy": self.incumbent_accuracy.copy(),
+            "incumbent_accuracy": self.incumbent_accuracy,
             "n_queries": self.n_queries.copy(),
             "n_distinct": self.n_distinct.copy(),
             "budget_exhausted": self.exhausted.copy(),

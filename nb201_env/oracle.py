@@ -334,8 +334,9 @@ _U64 = np.uint64
 
 def _hash(seed: np.uint64 | npt.NDArray[np.uint64], cells: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
     """A well-mixed number for each cell (the finaliser of SplitMix64: Steele, Lea and Flood, OOPSLA 2014)."""
-    state: npt.NDArray[np.uint64] = cells.astype(_U64) * _U64(0x9E3779B97F4A7C15)
-    state = state + np.atleast_1d(seed) * _U64(0xD1342543DE82EF95)  # arrays wrap round, scalars would warn
+    state: npt.NDArray[np.uint64] = np.atleast_1d(cells).astype(_U64)
+    state *= _U64(0x9E3779B97F4A7C15)
+    state += np.atleast_1d(seed) * _U64(0xD1342543DE82EF95)  # arrays wrap round, scalars would warn
     state ^= state >> _U64(30)
     state *= _U64(0xBF58476D1CE4E5B9)
     state ^= state >> _U64(27)

@@ -93,7 +93,7 @@ class BuildCellVectorEnv(CellVectorEnv):
     def _finish_together(self) -> Outcome:
         """Query the complete cells of all lanes."""
         index = _SMALL_INDEX.take(self._code).astype(np.int64)
-        before = self._searches.incumbent_accuracy.copy()
+        before = self._searches.incumbent_accuracy
         found = self._searches.query(self._all, index)
         terminated = found["observed"]
         reward = self._pay(found, index, before) * terminated

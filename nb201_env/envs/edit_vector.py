@@ -89,7 +89,7 @@ class EditCellVectorEnv(CellVectorEnv):
         if resetting.size:
             self._place(resetting)
         self._steps[going] += 1
-        before, incumbent = self._index.copy(), self._searches.incumbent_accuracy.copy()
+        before, incumbent = self._index.copy(), self._searches.incumbent_accuracy
         self._index[going] = edited()[self._index[going], chosen[going]]
         asks = self._index != before
         asks[resetting] = True
