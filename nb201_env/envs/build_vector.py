@@ -101,7 +101,7 @@ class BuildCellVectorEnv(CellVectorEnv):
             self._forget(self._all[terminated & ~found["repeat"]])
         everywhere = np.ones(self.num_envs, bool)
         infos = self._accounts(index, found)
-        infos |= {f"_{key}": everywhere for key in infos} | self._reset_info(self._all)
+        infos |= dict.fromkeys(["_" + key for key in infos], everywhere) | self._reset_info(self._all)
         return self._close(reward, terminated.copy(), ~terminated, infos)
 
     def _step_apart(self, ops: npt.NDArray[np.int64]) -> Outcome:

@@ -139,11 +139,12 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
     def _close(self, reward: Any, terminated: Bools, truncated: Bools, infos: Infos) -> Outcome:
         """Reset the lanes that have just ended, if that is the mode, and put together what the step returns."""
         done = terminated | truncated
-        self._done = done.copy()
-        if self.autoreset_mode != AutoresetMode.SAME_STEP or not done.any():
+        ended = int(np.count_nonzero(done))
+        if self.autoreset_mode != AutoresetMode.SAME_STEP or not ended:
+            self._done = done
             return self._observe(), reward, terminated, truncated, infos
-        lanes = self._all if done.all() else np.flatnonzero(done)
-        together = lanes is self._all
+        together = ended == self.num_envs
+        lanes = self._all if together else np.flatnonzero(done)
         final = {
             "final_obs": self._observe(),
             "_final_obs": done,
