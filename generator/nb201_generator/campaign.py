@@ -32,7 +32,7 @@ from nb201_generator.blocks import blocks_of
 from nb201_generator.images import ImageSet, load_images
 from nb201_generator.recipe import RECIPES, Recipe
 from nb201_generator.timing import time_cell
-from nb201_generator.train import PRECISIONS, train
+from nb201_generator.train import PRECISIONS, arithmetic, train
 
 PLAN = "plan.json"
 TIMED = ("train_step", "eval_image", "latency", "spread")
@@ -136,7 +136,8 @@ def train_block(plan: Plan, block: Block, parts: Path) -> None:
     images, recipe, device = _images(plan.dataset, plan.data), plan.settings(), torch.device(plan.device)
     cells = [Cell(index) for index in block.cells]
     curves = train(cells, images, recipe, block.seed, device, plan.precision, plan.channels_last)
-    seconds = [time_cell(cell, images.num_classes, images.size, recipe, device) for cell in cells]
+    with arithmetic(plan.precision, device):
+        seconds = [time_cell(cell, images.num_classes, images.size, recipe, device) for cell in cells]
     arrays: dict[str, Any] = {"cells": np.array(block.cells)}
     arrays |= {"device": np.array(_device_name(plan.device)), "torch": np.array(torch.__version__)}
     for split, curve in curves.items():

@@ -110,7 +110,7 @@ def _describe(plan: Plan, jobs: int, shard: tuple[int, int]) -> None:
     from nb201_env import Cell
     from nb201_generator.images import load_images
     from nb201_generator.timing import time_cell
-    from nb201_generator.train import train
+    from nb201_generator.train import arithmetic, train
 
     torch.set_num_threads(1)
     images, recipe, blocks = load_images(plan.dataset, plan.data), plan.settings(), plan.blocks()[shard[0] :: shard[1]]
@@ -121,8 +121,9 @@ def _describe(plan: Plan, jobs: int, shard: tuple[int, int]) -> None:
     epoch = time.perf_counter() - began
     few = sample[:5]
     began = time.perf_counter()
-    for cell in few:
-        time_cell(cell, images.num_classes, images.size, recipe, torch.device(plan.device))
+    with arithmetic(plan.precision, torch.device(plan.device)):
+        for cell in few:
+            time_cell(cell, images.num_classes, images.size, recipe, torch.device(plan.device))
     alone = (time.perf_counter() - began) / len(few)
     training = epoch * recipe.epochs * len(blocks) / jobs
     timing = alone * sum(len(block.cells) for block in blocks) / jobs

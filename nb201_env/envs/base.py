@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from nb201_env.cell import Cell
+from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS, Cell
 from nb201_env.clock import SimulatedClock
 from nb201_env.envs.masks import allowed_cells
 from nb201_env.envs.objectives import Objectives
@@ -25,6 +25,9 @@ from nb201_env.table import open_table
 
 OBSERVATIONS = ("onehot", "index", "dict")
 ON_EXHAUSTED = ("truncate", "raise")
+
+ONEHOT = np.eye(len(OPS), dtype=np.float32)[ALL_OPS].reshape(NUM_CELLS, len(EDGES) * len(OPS))
+"""The ops of all cells, one-hot, float32 (15625, 30)."""
 
 arch_of = lru_cache(maxsize=None)(lambda index: Cell(index).arch)
 """Arch string of an index."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS, Cell, index_of
-from nb201_env.envs.base import CellEnv, Info, Observation, checked_action
+from nb201_env.envs.base import ONEHOT, CellEnv, Info, Observation, checked_action
 from nb201_env.envs.rewards import REWARDS
 from nb201_env.errors import NB201Error
 from nb201_env.oracle import Evaluation
@@ -177,8 +177,7 @@ class EditCellEnv(CellEnv):
         return float(self._objectives.score(result.accuracy, result.index, result.accuracy))
 
     def _show(self) -> None:
-        self._vector[:NUM_ACTIONS] = 0.0
-        self._vector[np.arange(_EDGES) * _OPS + ALL_OPS[self._index]] = 1.0
+        self._vector[:NUM_ACTIONS] = ONEHOT[self._index]
 
     def _mask(self) -> npt.NDArray[np.int8]:
         index = np.array([self._index])

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS, Cell
+from nb201_env.cell import ALL_OPS, NUM_CELLS, Cell
+from nb201_env.envs.base import ONEHOT
 from nb201_env.envs.edit import NUM_ACTIONS, EditCellEnv, edited, legal_edits
 from nb201_env.envs.vector import CellVectorEnv, Infos, Outcome, masked, only
 from nb201_env.lanes import Lanes
 from nb201_env.oracle import NO_TRIAL
 
-_ONEHOT = np.eye(len(OPS), dtype=np.float32)[ALL_OPS].reshape(NUM_CELLS, len(EDGES) * len(OPS))
 _KEPT = ("accuracy", "trial", "observed", "query_seconds", "repeat")
 
 
@@ -136,7 +136,7 @@ class EditCellVectorEnv(CellVectorEnv):
     def _observe(self) -> Any:
         if self._single._observation == "index":
             return ALL_OPS[self._index].astype(np.int8)
-        onehot = _ONEHOT[self._index]
+        onehot = ONEHOT[self._index]
         if self._single._reward_name == "improvement":
             onehot = np.concatenate((onehot, self._searches.incumbent_accuracy[:, None].astype(np.float32)), axis=1)
         if self._single._observation == "dict":

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS
 from nb201_env.clock import SimulatedClock
+from nb201_env.envs.base import ONEHOT
+from nb201_env.envs.build import UNSET
 from nb201_env.envs.masks import INDEX_OF_CODE, codes_of
 from nb201_env.envs.objectives import Objectives
 from nb201_env.errors import MissingDataError, NB201Error
@@ -18,7 +20,6 @@ from nb201_env.lanes import Arrays, Lanes
 from nb201_env.oracle import NO_TRIAL, Oracle, drawn_trials, refuse_endless
 from nb201_env.table import open_table
 
-UNSET = len(OPS)
 DECIDE = len(EDGES)
 """The phase after the six choices: leave the cell, or buy more epochs of it."""
 
@@ -31,7 +32,6 @@ _PAIR_WEIGHT = 0.5
 _FIELD_TERMS = len(EDGES) * len(OPS), len(_PAIRS) * len(OPS) ** 2
 _FIELD_SCALE = np.sqrt(len(EDGES) + _PAIR_WEIGHT**2 * len(_PAIRS))
 _SLOTS = np.eye(len(OPS) + 1, dtype=np.float32)
-_ONEHOT = np.eye(len(OPS), dtype=np.float32)[ALL_OPS].reshape(NUM_CELLS, len(EDGES) * len(OPS))
 
 
 class SearchTask:
@@ -412,9 +412,9 @@ class SearchLanes:
         """What a policy sees, float32 from 0 to 1 by name, (lanes, …): see `nb201_env.envs.search.SearchEnv`."""
         has_incumbent = self.incumbent >= 0
         rungs = np.eye(self.rungs + 1, dtype=np.float32)[:, 1:]
-        incumbent = _ONEHOT[np.maximum(self.incumbent, 0)] * has_incumbent[:, None]
+        incumbent = ONEHOT[np.maximum(self.incumbent, 0)] * has_incumbent[:, None]
         past = self._past_cell >= 0
-        cells = _ONEHOT[np.maximum(self._past_cell, 0)]
+        cells = ONEHOT[np.maximum(self._past_cell, 0)]
         history = (cells * past[..., None], self._past_accuracy[..., None], rungs[self._past_rung], past[..., None])
         curve, seen = self.curve()
         left = np.maximum(0.0, 1.0 - self.seconds_used / self.budget)
