@@ -3,6 +3,8 @@
 Importing this package registers the environments `NB201/…` and loads neither zarr nor torch.
 """
 
+from importlib.metadata import version
+
 from nb201_env.cell import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, OPS, PARAMS, Cell, index_of
 from nb201_env.clock import SimulatedClock
 from nb201_env.errors import (
@@ -15,6 +17,8 @@ from nb201_env.errors import (
 from nb201_env.oracle import Evaluation, Evaluations, Oracle
 from nb201_env.registration import register_environments
 from nb201_env.table import Record, Table, open_table
+
+__version__ = version("nb201-env")
 
 __all__ = [
     "ALL_OPS",
@@ -35,6 +39,7 @@ __all__ = [
     "SimulatedClock",
     "Table",
     "TableFormatError",
+    "__version__",
     "index_of",
     "open_table",
     "register_environments",

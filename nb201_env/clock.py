@@ -11,6 +11,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from nb201_env import checks
 from nb201_env.errors import NB201Error
 
 CHARGES = ("fresh", "resume", "cached")
@@ -35,6 +36,7 @@ class SimulatedClock:
         seconds_used: charged so far.
         queries: number of charged queries, free ones included.
         exhausted: whether the search has ended.
+        is_taken: whether an oracle counts by it.
 
     Raises:
         NB201Error: if an argument is not as described.
@@ -47,23 +49,22 @@ class SimulatedClock:
         overrun: str = "stop-before",
         max_queries: int | None = None,
     ):
-        if budget is not None and (not isinstance(budget, int | float | np.number) or not 0 < budget < math.inf):
-            raise NB201Error(f"budget must be a positive number of seconds, or None for no limit, got {budget!r}")
-        if charge not in CHARGES:
-            raise NB201Error(f"charge must be one of {', '.join(CHARGES)}, got {charge!r}")
-        if overrun not in OVERRUNS:
-            raise NB201Error(f"overrun must be one of {', '.join(OVERRUNS)}, got {overrun!r}")
-        whole = isinstance(max_queries, int | np.integer) and not isinstance(max_queries, bool)
-        if max_queries is not None and (not whole or max_queries < 1):
-            raise NB201Error(f"max_queries must be at least 1, or None for no limit, got {max_queries!r}")
+        no_limit = ", or None for no limit"
+        checks.one_of("charge", charge, CHARGES)
+        checks.one_of("overrun", overrun, OVERRUNS)
+        if max_queries is not None:
+            max_queries = checks.whole("max_queries", max_queries, 1, fix=no_limit)
         if charge == "cached" and max_queries is None:
             raise NB201Error(
                 "charge='cached' makes repeated queries free, so a search might never end: set max_queries"
             )
+        if budget is not None:
+            budget = checks.number("budget", budget, above=0.0, what="number of seconds", fix=no_limit)
         self.budget = budget
         self.charge = charge
         self.overrun = overrun
         self.max_queries = max_queries
+        self.is_taken = False
         self.restart()
 
     def restart(self) -> None:
@@ -100,7 +101,12 @@ class SimulatedClock:
 
         Returns:
             The prices of the queries that were charged, the first of those asked for.
+
+        Raises:
+            NB201Error: if a price is no finite number from 0.
         """
+        if prices.size and not 0.0 <= prices.min() <= prices.max() < math.inf:
+            raise NB201Error(f"prices must be finite and from 0, got {prices.min()} to {prices.max()}")
         if self.exhausted or not prices.size:
             return prices[:0]
         used = np.cumsum(np.concatenate(([self.seconds_used], prices)))[1:]  # adds in order, as single queries do
@@ -123,7 +129,12 @@ class SimulatedClock:
 
         Returns:
             The seconds charged, or None if the search had ended or ends because the query does not fit.
+
+        Raises:
+            NB201Error: if the seconds are not finite numbers from 0.
         """
+        if not (0.0 <= train_seconds < math.inf and 0.0 <= eval_seconds < math.inf):
+            raise NB201Error(f"seconds must be finite and from 0, got {train_seconds!r} and {eval_seconds!r}")
         if self.exhausted:
             return None
         price = self.price(cell, epoch, train_seconds, eval_seconds)

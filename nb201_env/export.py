@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from nb201_env.cell import NUM_CELLS, Cell
 from nb201_env.errors import NB201Error
+from nb201_env.files import locked, replacing
 from nb201_env.table import Table
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def write_csv(table: Table, path: str | os.PathLike[str]) -> None:
     """Write one row a cell: index, arch, and `columns_of`; an empty field where a value is missing."""
     columns = columns_of(table)
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with locked(path), replacing(path) as fragment, fragment.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["index", "arch", *columns])
         for index, row in zip(range(NUM_CELLS), rows, strict=True):

@@ -28,7 +28,7 @@ def join_tables(tables: Sequence[str | os.PathLike[str] | Table], out: str | os.
     if not opened:
         raise NB201Error("name at least one table to join")
     _refuse_other_networks(opened)
-    provenance = {"joined": [{"name": table.name, **table.attributes.get("provenance", {})} for table in opened]}
+    provenance = {"joined": [{"name": table.name, **table.provenance} for table in opened]}
     licenses = dict.fromkeys(table.attributes["license"] for table in opened if "license" in table.attributes)
     citation = dict.fromkeys(work for table in opened for work in table.attributes.get("citation", []))
     with TableWriter(out, name, provenance, "; ".join(licenses) or None, tuple(citation)) as writer:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nb201_env import checks
 from nb201_env.cell import NUM_CELLS, Cell, index_of
 from nb201_env.clock import SimulatedClock
 from nb201_env.errors import InvalidCellError, MissingDataError, NB201Error
@@ -96,28 +97,37 @@ class Oracle:
         seed: int = 0,
         clock: SimulatedClock | None = None,
     ):
+        if not isinstance(table, Table):
+            raise NB201Error(f"table must be an open table, as open_table makes one, got {checks.shown(table)}")
         if split not in REWARD_SPLITS:
             raise NB201Error(
-                f"rewards come from the splits {' or '.join(REWARD_SPLITS)}, not {split!r}: a search must not see "
-                "test images"
+                f"rewards come from the splits {' or '.join(REWARD_SPLITS)}, not {checks.shown(split)}: a search must "
+                "not see test images"
             )
-        if isinstance(trial, bool) or not (trial in TRIALS or isinstance(trial, int)):
-            raise NB201Error(f"trial must be one of {', '.join(TRIALS)} or a number, got {trial!r}")
+        if not checks.is_whole(trial) and not (isinstance(trial, str) and trial in TRIALS):
+            raise NB201Error(f"trial must be one of {', '.join(TRIALS)} or a number, got {checks.shown(trial)}")
+        if clock is not None and not isinstance(clock, SimulatedClock):
+            raise NB201Error(f"clock must be a SimulatedClock, got {checks.shown(clock)}")
+        if clock is not None and clock.is_taken:
+            raise NB201Error("the clock counts the seconds of another search already: make a new SimulatedClock")
+        seed = checks.seed("seed", seed)
         self.table = table
         self.dataset = dataset
         self.recipe = table.recipes(dataset)[0] if recipe is None and len(table.recipes(dataset)) == 1 else recipe
         self.epoch = table.last_epoch(dataset, recipe) if epoch is None else epoch
         self.split = split
-        self.trial = trial
+        self.trial = trial if isinstance(trial, str) else int(trial)
         self.clock = clock or SimulatedClock()
         self._seconds: dict[int, tuple[Floats64, Floats64]] = {}
         self.available = self._available_trials()
         self._refuse_endless_search()
+        self.clock.is_taken = True
+        self.epoch = int(self.epoch)  # the table has checked it
         self.new_search(seed)
 
     def new_search(self, seed: int) -> None:
         """Start again at second 0, with no incumbent and, for drawn trials, new draws."""
-        self.seed = seed
+        self.seed = checks.seed("seed", seed)
         self.clock.restart()
         self.incumbent_index = -1
         self.incumbent_accuracy = 0.0
@@ -143,18 +153,30 @@ class Oracle:
 
         For code that keeps its own accounts; a drawn trial must not change from query to query.
         """
+        if not 0 <= index < NUM_CELLS:
+            raise _no_cell(index)
         return self._values.item(index)
 
     def values(self, indices: npt.NDArray[np.integer[Any]]) -> Floats32:
         """`value` of many cells, float32 shaped as the indices."""
+        # read as unsigned, a negative index is larger than any other
+        if indices.size and indices.astype(np.int64, copy=False).view(np.uint64).max() >= NUM_CELLS:
+            raise _no_cell(indices.min() if indices.min() < 0 else indices.max())
         return self._values.take(indices)
 
     def seen(self, indices: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
         """Whether the search has observed cells, at any epoch, bool shaped as the indices."""
         return np.asarray(np.frombuffer(self._seen, np.uint8)[indices] != 0)
 
-    def query(self, index: int, epoch: int | None = None) -> Evaluation:
-        """Train one cell in simulation and see its accuracy, if that fits the budget."""
+    def query(self, index: int | Cell, epoch: int | None = None) -> Evaluation:
+        """Train one cell in simulation and see its accuracy, if that fits the budget.
+
+        Raises:
+            InvalidCellError: if `index` is no cell.
+            MissingDataError: if the table has no such epoch.
+        """
+        if type(index) is not int or not 0 <= index < NUM_CELLS:
+            index = Cell.parse(index).index
         epoch = self.epoch if epoch is None else epoch
         train, evaluation = self.seconds_at(epoch)
         seconds = self.clock.pay(index, epoch, train.item(index), evaluation.item(index))
@@ -274,6 +296,8 @@ class Oracle:
 
     def seconds_at(self, epoch: int) -> tuple[Floats64, Floats64]:
         """Seconds of training through an epoch and of one evaluation pass for every cell, each (15625,)."""
+        if type(epoch) is not int:
+            epoch = checks.whole("epoch", epoch, 1)
         if epoch not in self._seconds:
             train = self.table.train_seconds(self.dataset, self.recipe, epoch)
             has_eval = self.table.has_eval_seconds(self.dataset, self.recipe, self.split)
@@ -299,9 +323,16 @@ def refuse_endless(clock: SimulatedClock, has_eval_seconds: bool) -> None:
         )
 
 
+def _no_cell(index: object) -> InvalidCellError:
+    return InvalidCellError(f"a cell index must be an integer from 0 to {NUM_CELLS - 1}, got {checks.shown(index)}")
+
+
 def _indices(cells: npt.ArrayLike | Sequence[Any]) -> npt.NDArray[np.int64]:
     """Official indices of a batch given in any of the accepted forms."""
-    batch = np.asarray(cells)
+    try:
+        batch = np.asarray(cells)
+    except ValueError:
+        raise InvalidCellError(f"cells must be of one form, got {checks.shown(cells)}") from None
     if batch.ndim == 1 and batch.dtype.kind in "US":
         return np.array([Cell.parse(str(arch)).index for arch in batch], np.int64)
     if batch.ndim == 2:
@@ -325,7 +356,7 @@ def drawn_trials(
         cells: indices.
         counts: number of present trials of each.
     """
-    seeds = np.uint64(seed & 2**64 - 1) if isinstance(seed, int) else seed
+    seeds = np.uint64(seed) if isinstance(seed, int) else seed
     return (_hash(seeds, cells) % counts.astype(np.uint64)).view(np.int64)
 
 

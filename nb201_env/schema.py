@@ -1,4 +1,4 @@
-"""The table format, version 1, written down once: groups, arrays, attributes, units.
+"""The table format, version 2, written down once: groups, arrays, attributes, units.
 
 A table is a Zarr (v3) hierarchy, in a folder or in an uncompressed zip. Rows are cells in official index order. What
 was not measured is absent or holds the fill value; a reader never fills it in.
@@ -14,11 +14,31 @@ was not measured is absent or holds the fill value; a reader never fills it in.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nb201_env.cell import NUM_CELLS
+from nb201_env.checks import is_whole
 
 FORMAT = "nb201-table"
-VERSION = 1
-"""A reader refuses a table whose version is higher; an added optional array or attribute does not raise it."""
+VERSION = 2
+"""A reader refuses a table whose version is higher; an added optional array or attribute does not raise it. Version 1
+had no manifest and no hashes of chunks."""
+
+MANIFEST = "manifest-sha256.txt"
+"""File at the top of a table with a line `{sha256}  {path}` for every other file, as `sha256sum --check` reads it."""
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]{0,99}")
+"""What data sets and recipes may be called: a name never leads out of the folder that is called after it."""
+
+MAX_EPOCH = 2**31 - 1
+MAX_CLASSES = 10**6
+MAX_IMAGES = 2**32 - 2
 
 SPLITS = ("train", "valid", "test", "valtest")
 """`valtest` mixes both halves, as the official files store some curves; no searcher may see it, nor test."""
@@ -159,3 +179,108 @@ GROUPS = (
         ),
     ),
 )
+
+
+# --- what attributes and arrays may hold, checked by the reader, the writer and `nb201_env.verify` alike --------------
+
+
+def attribute_problems(path: str, attributes: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the attributes of a group, by its path within a table ("" for the top)."""
+    for field in group_of(path).attributes:
+        if field.name not in attributes:
+            if field.required:
+                yield f"{field.name} is missing"
+        elif not _KINDS[field.kind](attributes[field.name]):
+            yield f"{field.name} is no {field.kind}"
+    for name, least, most in (
+        ("num_classes", 1, MAX_CLASSES),
+        ("image_size", 1, 2**16),
+        ("epochs", 1, MAX_EPOCH),
+        ("images", 1, MAX_IMAGES),
+    ):
+        value = attributes.get(name)
+        if is_whole(value) and not least <= value <= most:
+            yield f"{name} is {value}, not {least} to {most}"
+    seeds = attributes.get("trial_seeds")
+    if isinstance(seeds, list) and (len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0):
+        yield f"trial_seeds must be different whole numbers from 0, not {seeds[:10]}"
+
+
+def group_of(path: str) -> Group:
+    """The level of the hierarchy that a group's path stands at."""
+    return GROUPS[path.count("/") + 1 if path else 0]
+
+
+def shape_problems(path: str, shape: tuple[int, ...]) -> Iterator[str]:
+    """What is wrong with the shape of an array of the format, by its path."""
+    parent, _, name = path.rpartition("/")
+    if parent.count("/") > 3:
+        return
+    for field in group_of(parent).arrays:
+        if field.name == name:
+            dimensions = field.kind.partition("(")[2].rstrip(")").split(", ")
+            cells = dimensions[-1] == "cell"
+            if len(shape) != len(dimensions) or min(shape, default=0) < 1 or (cells and shape[-1] != NUM_CELLS):
+                expected = ", ".join(str(NUM_CELLS) if d == "cell" else d for d in dimensions)
+                yield f"shape {shape} where ({expected}) is expected"
+
+
+def value_problems(name: str, values: npt.NDArray[Any], images: int | None = None) -> Iterator[str]:
+    """What is wrong with the values of an array of the format.
+
+    Args:
+        name: of the array.
+        values: all of them.
+        images: number of images of the split, for `correct`.
+    """
+    with np.errstate(invalid="ignore"):
+        if name == "accuracy":
+            yield from _wrong(
+                ~((values >= 0) & (values <= 1)) & ~np.isnan(values), values, "an accuracy outside 0 to 1"
+            )
+        elif name == "loss":
+            yield from _wrong(np.isinf(values) | (values < 0), values, "a loss that is negative or infinite")
+        elif name in SECONDS:
+            yield from _wrong(np.isinf(values) | (values < 0), values, "seconds that are negative or infinite")
+            rows = values.reshape(-1, values.shape[-1])
+            holes = np.isnan(rows).any(axis=0) & ~np.isnan(rows).all(axis=0)
+            if len(rows) == 1 and holes.any():
+                yield f"NaN in a part of cell {int(np.argmax(holes))}"
+        elif name in ("params", "macs"):
+            yield from _wrong(values < 0, values, f"negative {name}")
+        elif name == "trained_as":
+            yield from _wrong((values < -1) | (values >= NUM_CELLS), values, "a cell that there is not")
+        elif name == "epoch":
+            if values[0] < 1 or (np.diff(values) <= 0).any():
+                yield "epochs that are not ascending from 1"
+        elif name == "correct" and images is not None:
+            above = (values > images) & (values != MISSING_COUNT[values.dtype.name])
+            yield from _wrong(above, values, f"more correct than the {images} images")
+
+
+SECONDS = ("latency", "epoch_seconds", "train_seconds", "eval_seconds")
+
+
+def _wrong(rows: npt.NDArray[np.bool_], values: npt.NDArray[Any], what: str) -> Iterator[str]:
+    if rows.any():
+        where = np.argwhere(rows)[0]
+        yield f"{what}: {values[tuple(where)]} at {place(tuple(where))}"
+
+
+def place(where: tuple[Any, ...]) -> str:
+    """Indices of an array in words."""
+    names = ("trial", "epoch", "cell")[-len(where) :] if len(where) < 3 else ("trial", "epoch", "cell")
+    return ", ".join(f"{name} {int(number)}" for name, number in zip(names, where, strict=False))
+
+
+def _is_list_of(kind: type) -> Any:
+    return lambda value: isinstance(value, list) and all(type(one) is kind for one in value)
+
+
+_KINDS: dict[str, Any] = {
+    "integer": is_whole,
+    "string": lambda value: isinstance(value, str),
+    "object": lambda value: isinstance(value, dict),
+    "array of strings": _is_list_of(str),
+    "array of integers or null": lambda value: value is None or _is_list_of(int)(value),
+}

@@ -9,20 +9,33 @@ What a table does not hold raises MissingDataError with a list of what it does h
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from nb201_env.cell import NUM_CELLS, Cell, all_macs, all_params
+from nb201_env.checks import is_whole, one_of, shown
 from nb201_env.errors import MissingDataError, NB201Error, TableFormatError
-from nb201_env.schema import FORMAT, MISSING_COUNT, SPLITS, TRAINED_ON, VERSION
+from nb201_env.fingerprint import digest
+from nb201_env.schema import (
+    FORMAT,
+    MANIFEST,
+    MISSING_COUNT,
+    NAME,
+    SPLITS,
+    TRAINED_ON,
+    VERSION,
+    attribute_problems,
+    shape_problems,
+)
 
 if TYPE_CHECKING:
     import xarray
@@ -37,6 +50,9 @@ EMBEDDED = {"published": "published.zarr.zip", "mini": "mini.zarr.zip"}
 DATA = Path(__file__).parent / "data"
 
 _CACHED_COLUMNS = 256
+
+_LARGE = 10
+"""Epochs up to which an array is one chunk, and its hash that of all of it."""
 
 
 class Split(NamedTuple):
@@ -63,7 +79,7 @@ class Record(NamedTuple):
     Attributes:
         index: official index.
         accuracy: fraction of correct images.
-        train_seconds: GPU-seconds of training through the epoch.
+        train_seconds: GPU-seconds of training, through the epoch, the nets whose accuracy it is.
         eval_seconds: GPU-seconds of one pass over the split.
         latency: seconds a batch of 256 images.
         params: trainable parameters.
@@ -80,7 +96,7 @@ class Record(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _open(path: Path, mtime: int) -> Table:
+def _open(path: Path, stamp: tuple[int, ...]) -> Table:
     return Table(path)
 
 
@@ -96,14 +112,18 @@ def open_table(where: str | os.PathLike[str] | Table) -> Table:
     """
     if isinstance(where, Table):
         return where
+    if not isinstance(where, str | os.PathLike):
+        raise NB201Error(f"a table is named by a name ({', '.join(EMBEDDED)}) or a path, got {shown(where)}")
     name = os.fspath(where)
     path = DATA / EMBEDDED[name] if name in EMBEDDED else Path(name).absolute()
     metadata = path / "zarr.json" if path.is_dir() else path
     if not path.exists():
         raise NB201Error(f"no table {name!r}: neither a path nor an embedded table ({', '.join(EMBEDDED)})")
-    if not metadata.exists():
-        raise TableFormatError(f"{name} is no table: the folder has no zarr.json")
-    return _open(path, metadata.stat().st_mtime_ns)
+    if not metadata.is_file():
+        what = "the folder has no zarr.json" if path.is_dir() else "it is no regular file"
+        raise TableFormatError(f"{name} is no table: {what}")
+    stat = metadata.stat()
+    return _open(path, (stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
 
 
 class Table:
@@ -117,6 +137,9 @@ class Table:
     * trained_on: `half` or `full`; None means, on CIFAR-10, `half` for train and valid (25,000 images) and `full` for
       test (50,000), and elsewhere `full`.
 
+    Metadata is compared with the table's manifest when it is opened, and values with their hashes when they are first
+    read, so that damage is an error and never a number.
+
     Attributes:
         path: the folder or archive.
         array: from the path of an array within the table to its values as stored, read-only and remembered.
@@ -127,21 +150,15 @@ class Table:
 
     def __init__(self, path: Path):
         self.path = path
-        self.attributes, self._nodes = _read_metadata(path)
-        if self.attributes.get("format") != FORMAT:
-            raise TableFormatError(
-                f"{path} is a Zarr store but no {FORMAT}; `nb201 import` makes one from other formats"
-            )
-        if self.attributes["version"] > VERSION:
-            raise TableFormatError(
-                f"{path} has format version {self.attributes['version']}; this nb201_env reads up to "
-                f"{VERSION}: upgrade it"
-            )
+        self.attributes, self._nodes, self._names = _read_metadata(path)
+        self._stores: dict[int, Any] = {}
+        self._sound: set[tuple[str, int]] = set()  # arrays, and which of their chunks, that have been found sound
         self.params = lru_cache(_CACHED_COLUMNS)(self._read_params)
         self.macs = lru_cache(_CACHED_COLUMNS)(self._read_macs)
         self.array = lru_cache(_CACHED_COLUMNS)(self._read_array)
-        self._column = lru_cache(_CACHED_COLUMNS)(self._read_column)
-        self._split = lru_cache(_CACHED_COLUMNS)(self._find_split)
+        self._column = _remembered(self._read_column)
+        self._split = _remembered(self._find_split)
+        self._foreign = lru_cache(_CACHED_COLUMNS)(self._find_foreign)
 
     # A table is opened again from its path in another process and is shared, never copied, in this one.
     def __reduce__(self) -> tuple[Any, ...]:
@@ -153,17 +170,19 @@ class Table:
     def __repr__(self) -> str:
         return f"<Table {self.name!r}: {', '.join(self.datasets)}>"
 
-    @cached_property
+    @property
     def store(self) -> Any:
-        """Where zarr reads the table from."""
-        import zarr
-        from zarr.storage import LocalStore, ZipStore
+        """Where zarr reads the table from; one for each process, because a fork shares the position in an open file."""
+        if os.getpid() not in self._stores:
+            import zarr
+            from zarr.storage import LocalStore, ZipStore
 
-        store = LocalStore(self.path, read_only=True) if self.path.is_dir() else ZipStore(self.path, read_only=True)
-        zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)  # a zip is not open before something is
-        return store
+            store = LocalStore(self.path, read_only=True) if self.path.is_dir() else ZipStore(self.path, read_only=True)
+            zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)  # before that, a zip is not open
+            self._stores = {os.getpid(): store}
+        return self._stores[os.getpid()]
 
-    @cached_property
+    @property
     def root(self) -> Any:
         """The table as a zarr.Group, for what the methods do not cover."""
         import zarr
@@ -172,16 +191,36 @@ class Table:
 
     def __contains__(self, path: str) -> bool:
         """Whether there is a group or array at a path within the table."""
-        return path in self._nodes
+        return path in self._nodes or self._foreign(path) is not None
+
+    def _node(self, path: str) -> dict[str, Any]:
+        found = self._nodes.get(path) or self._foreign(path)
+        if found is None:
+            raise MissingDataError(f"table {self.name!r} has nothing at {shown(path)}")
+        return found
+
+    def _find_foreign(self, path: str) -> dict[str, Any] | None:
+        """Metadata of what another tool added after the table was written, which its own metadata does not name."""
+        if not all(map(NAME.fullmatch, path.split("/"))):
+            return None
+        name = f"{path}/zarr.json"
+        there = (self.path / name).is_file() if self._names is None else name in self._names
+        return _parsed(TableFiles(self.path).read(name), self.path) if there else None
 
     def attrs(self, path: str) -> Mapping[str, Any]:
         """Attributes of a group or array, by its path."""
-        attributes: Mapping[str, Any] = self._nodes[path].get("attributes", {})
+        attributes: Mapping[str, Any] = self._node(path).get("attributes", {})
         return attributes
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Shape of an array, by its path."""
-        return tuple(self._nodes[path]["shape"])
+        return tuple(self._node(path)["shape"])
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Where the values come from, empty if the table does not say."""
+        provenance: Mapping[str, Any] = self.attributes.get("provenance", {})
+        return provenance
 
     @property
     def name(self) -> str:
@@ -344,7 +383,7 @@ class Table:
 
     @cached_property
     def _query_columns(self) -> Any:
-        @lru_cache(maxsize=32)
+        @_remembered
         def columns(
             dataset: str, split: str, recipe: str | None, epoch: int | None, trial: Any, trained_on: str | None
         ) -> list[list[Any]]:
@@ -359,9 +398,10 @@ class Table:
                 except MissingDataError:
                     return absent
 
+            nets = self._training(dataset, recipe, split, trained_on).rpartition("/")[2]
             costs = (
-                or_absent(self.train_seconds, dataset, recipe, epoch, trained_on),
-                or_absent(self.eval_seconds, dataset, recipe, split, trained_on),
+                or_absent(self.train_seconds, dataset, recipe, epoch, nets),
+                or_absent(self.eval_seconds, dataset, recipe, split, nets),
                 or_absent(self.latency, dataset),
             )
             return [c.tolist() for c in (accuracy, *costs, self.params(dataset), self.macs(dataset))]
@@ -389,12 +429,12 @@ class Table:
     def _at(self, path: str) -> str:
         return f"table {self.name!r}, {path.replace('/', ' / ')}"
 
-    def _choose(self, what: str, wanted: str, present: Iterable[str], where: str = "") -> str:
+    def _choose(self, what: str, wanted: object, present: Iterable[str], where: str = "") -> str:
         present = tuple(present)
-        if wanted not in present:
+        if not isinstance(wanted, str) or wanted not in present:
             place = f" of {where.replace('/', ' / ')}" if where else ""
             raise MissingDataError(
-                f"table {self.name!r} has no {what} {wanted!r}; its {what}s{place}: {', '.join(present) or 'none'}"
+                f"table {self.name!r} has no {what} {shown(wanted)}; its {what}s{place}: {', '.join(present) or 'none'}"
             )
         return wanted
 
@@ -413,13 +453,12 @@ class Table:
         path = self._recipe(dataset, recipe)
         if trained_on is None:
             trained_on = "half" if dataset == "cifar10" and split in ("train", "valid") else "full"
-        elif trained_on not in TRAINED_ON:
-            raise NB201Error(f"trained_on must be one of {', '.join(TRAINED_ON)} or None, got {trained_on!r}")
+        else:
+            one_of("trained_on", trained_on, TRAINED_ON)
         return f"{path}/{self._choose('training set', trained_on, self._groups(path), path)}"
 
     def _find_split(self, dataset: str, recipe: str | None, split: str, trained_on: str | None) -> Split:
-        if split not in SPLITS:
-            raise NB201Error(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+        one_of("split", split, SPLITS)
         if trained_on is None:  # first the wider complaint: of all training sets none has the split
             self._choose("split", split, self.splits(dataset, recipe), self._recipe(dataset, recipe))
         training = self._training(dataset, recipe, split, trained_on)
@@ -438,24 +477,51 @@ class Table:
         last = self.last_epoch(dataset, recipe)
         if epoch is None:
             return last
-        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer) or not 1 <= epoch <= last:
+        if not is_whole(epoch) or not 1 <= epoch <= last:
             path = self._recipe(dataset, recipe)
-            raise MissingDataError(f"{self._at(path)} has epochs 1 to {last}, not {epoch!r}")
+            raise MissingDataError(f"{self._at(path)} has epochs 1 to {last}, not {shown(epoch)}")
         return int(epoch)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _read_array(self, path: str) -> npt.NDArray[Any]:
-        return _frozen(self._read(path, ...))
+        return _frozen(self._checked(path, self._read(path, ...), 0, self.attrs(path).get("sha256")))
+
+    def _read_epoch(self, path: str, position: int) -> npt.NDArray[Any]:
+        """One epoch of an array whose last dimensions are epochs and cells; the chunk that holds it is checked."""
+        attributes, epochs = self.attrs(path), self.shape(path)[-2]
+        chunks = attributes.get("chunks", {"epochs": epochs, "sha256": [attributes.get("sha256")]})
+        try:
+            size = chunks["epochs"]
+            number, row = divmod(position, size)
+            hash_ = chunks["sha256"][number]
+        except (TypeError, KeyError, IndexError, ZeroDivisionError):
+            raise TableFormatError(f"{self._at(path)} is damaged: its attribute chunks is {shown(chunks)}") from None
+        if size > _LARGE and "chunks" not in attributes:  # of version 1
+            return self._read(path, (..., position, slice(None)))
+        values = self._read(path, (..., slice(number * size, (number + 1) * size), slice(None)))
+        return self._checked(path, values, number, hash_)[..., row, :]
+
+    def _checked(self, path: str, values: npt.NDArray[Any], number: int, hash_: str | None) -> npt.NDArray[Any]:
+        """Values that have the hash that was stored when they were written, if one was."""
+        if hash_ is not None and (path, number) not in self._sound:
+            if digest(values) != hash_:
+                raise TableFormatError(f"{self._at(path)} is damaged: its values are not those that were written")
+            self._sound.add((path, number))
+        return values
 
     def _read(self, path: str, selection: Any) -> npt.NDArray[Any]:
         import zarr
         from zarr.storage import StorePath
 
+        node = self._node(path)
+        if node.get("node_type") != "array":
+            raise MissingDataError(f"{self._at(path)} is no array")
         try:
-            return np.asarray(zarr.Array.from_dict(StorePath(self.store, path), self._nodes[path])[selection])
+            return np.asarray(zarr.Array.from_dict(StorePath(self.store, path), node)[selection])
         except Exception as error:  # a codec, a checksum or the store: all mean that the bytes are not what was written
-            raise TableFormatError(f"{self._at(path)} cannot be read: the file is damaged ({error})") from error
+            why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise TableFormatError(f"{self._at(path)} cannot be read: the file is damaged ({why})") from error
 
     def _read_params(self, dataset: str) -> npt.NDArray[np.int64]:
         path = f"{self._dataset(dataset)}/params"
@@ -481,9 +547,9 @@ class Table:
         epoch = self._epoch(dataset, recipe, epoch)
         if epoch not in where.epochs:
             raise MissingDataError(f"{self._at(where.path)} has epochs {_listed(where.epochs)}, not {epoch}")
+        if not is_whole(trial) and not (isinstance(trial, str) and trial in ("mean", "all")):
+            raise NB201Error(f"trial must be 'mean', 'all' or a number, got {shown(trial)}")
         trials = self._per_trial(name, where, where.epochs.index(epoch))
-        if isinstance(trial, str) and trial not in ("mean", "all"):
-            raise NB201Error(f"trial must be 'mean', 'all' or a number, got {trial!r}")
         if trial == "mean":
             present = ~np.isnan(trials)
             with np.errstate(invalid="ignore"):
@@ -492,23 +558,43 @@ class Table:
             raise MissingDataError(f"{self._at(where.path)} holds only means over trials, not trial {trial!r}")
         elif trial == "all":
             values = trials.T
-        elif isinstance(trial, bool) or not 0 <= trial < where.num_trials:
+        elif not 0 <= int(trial) < where.num_trials:
             raise MissingDataError(f"{self._at(where.path)} has trials 0 to {where.num_trials - 1}, not {trial!r}")
         else:
-            values = trials[trial]
+            values = trials[int(trial)]
         return _frozen(values.astype(np.float32 if name == "accuracy" else np.float64))
 
     def _per_trial(self, name: str, where: Split, position: int) -> Floats64:
         """Values at one epoch, float64 of shape (trials, 15625), NaN where missing; means are one trial."""
         if name == "accuracy" and f"{where.path}/correct" in self:
-            counts = self._read(f"{where.path}/correct", (slice(None), position))
+            counts = self._read_epoch(f"{where.path}/correct", position)
             return np.where(counts == MISSING_COUNT[counts.dtype.name], np.nan, counts / where.images)
         path = f"{where.path}/{name}"
         if path not in self:
             raise MissingDataError(f"{self._at(where.path)} has no {name}")
-        if len(self.shape(path)) == 2:
-            return self._read(path, (position,))[None]
-        return self._read(path, (slice(None), position))
+        values = self._read_epoch(path, position)
+        return values[None] if values.ndim == 1 else values
+
+
+_Result = TypeVar("_Result")
+
+
+def _remembered(function: Callable[..., _Result]) -> Callable[..., _Result]:
+    """The function with a memory of its last results, in which 1 is neither True nor 1.0."""
+    cached = lru_cache(_CACHED_COLUMNS, typed=True)(function)
+
+    def call(*arguments: Any) -> _Result:
+        try:
+            return cached(*arguments)
+        except TypeError:
+            for argument in arguments:
+                if argument.__hash__ is None:
+                    raise NB201Error(
+                        f"a name, an epoch or a trial is a string, a whole number or None, got {shown(argument)}"
+                    ) from None
+            raise
+
+    return call
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -523,29 +609,144 @@ def _listed(epochs: tuple[int, ...]) -> str:
     return ", ".join(map(str, epochs)) or "none"
 
 
-def _read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Attributes of the table, and the metadata of every group and array by path.
+class TableFiles:
+    """The files of a table, in a folder or an archive, by their paths within it."""
 
-    They stand in the root's zarr.json, where `nb201_env.writer` consolidates them, so that opening a table is one read.
+    def __init__(self, path: Path):
+        self._folder = path if path.is_dir() else None
+        self._archive = None if path.is_dir() else zipfile.ZipFile(path)
+
+    def read(self, name: str) -> bytes:
+        """The content of one. KeyError or OSError if it is not there."""
+        if self._archive is not None:
+            return self._archive.read(name)
+        assert self._folder is not None
+        return (self._folder / name).read_bytes()
+
+    def names(self) -> list[str]:
+        """All of them."""
+        if self._archive is not None:
+            return self._archive.namelist()
+        assert self._folder is not None
+        return [path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_file()]
+
+    def __contains__(self, name: str) -> bool:
+        if self._archive is not None:
+            return name in self._archive.NameToInfo
+        assert self._folder is not None
+        return (self._folder / name).is_file()
+
+    def names_or_none(self) -> frozenset[str] | None:
+        """All names of an archive, which its directory lists; None for a folder, where files may come later."""
+        return None if self._archive is None else frozenset(self._archive.namelist())
+
+
+def read_manifest(content: bytes) -> dict[str, str]:
+    """SHA-256 of each file by its path, of the manifest's content.
+
+    Raises:
+        TableFormatError: if a line is not of that form, or names a file twice.
+    """
+    manifest: dict[str, str] = {}
+    for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines(), start=1):
+        hash_, _, name = line.partition("  ")
+        if len(hash_) != 64 or not name or name in manifest:
+            raise TableFormatError(f"{MANIFEST}, line {number}, is damaged: {shown(line)}")
+        manifest[name] = hash_
+    return manifest
+
+
+def _read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], frozenset[str] | None]:
+    """Attributes of the table, the metadata of every group and array by path, and the names of an archive's files.
+
+    Metadata stands in the root's zarr.json, where `nb201_env.writer` consolidates it, so that opening a table is two
+    reads: that file, and the manifest that says what it must be.
     """
     try:
-        if path.is_dir():
-            text = (path / "zarr.json").read_bytes()
+        files = TableFiles(path)
+        content = files.read("zarr.json")
+        manifest = read_manifest(files.read(MANIFEST)) if MANIFEST in files else None
+        root = _parsed(content, path)
+        attributes = root.get("attributes", {})
+        if attributes.get("format") != FORMAT:
+            raise TableFormatError(
+                f"{path} is a Zarr store but no {FORMAT}; `nb201 import` makes one from other formats"
+            )
+        consolidated = root.get("consolidated_metadata")
+        if consolidated is None:
+            nodes = _walk(files, path, manifest)
         else:
-            with zipfile.ZipFile(path) as archive:
-                text = archive.read("zarr.json")
-        root = json.loads(text)
-        nodes = (root["consolidated_metadata"] or {}).get("metadata") if "consolidated_metadata" in root else None
-        return root.get("attributes", {}), _walk(path) if nodes is None else nodes
+            nodes = consolidated["metadata"]
+            if manifest is not None:
+                _check_hash("zarr.json", content, manifest, path)
+        _check_metadata(path, attributes, nodes, manifest is not None)
+        return attributes, nodes, files.names_or_none()
+    except TableFormatError:
+        raise
     except zipfile.BadZipFile:
         raise TableFormatError(f"{path} is no table: it is cut short or no zip archive") from None
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise TableFormatError(f"{path} is no table: it is no Zarr store ({error})") from None
+    except Exception as error:  # whatever an archive or a JSON from outside makes of itself
+        why = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        raise TableFormatError(f"{path} is no table, or damaged: it is no Zarr store ({why})") from None
 
 
-def _walk(path: Path) -> dict[str, dict[str, Any]]:
-    """The metadata of every group and array of a store that another tool wrote without consolidating it."""
-    import zarr
+def _check_hash(name: str, content: bytes, manifest: Mapping[str, str], path: Path) -> None:
+    if hashlib.sha256(content).hexdigest() != manifest.get(name):
+        raise TableFormatError(f"{path} is damaged: {name} is not what was written")
 
-    members = zarr.open_group(str(path), mode="r").members(max_depth=None)
-    return {name: node.metadata.to_dict() for name, node in members}
+
+def _parsed(content: bytes, path: Path) -> dict[str, Any]:
+    """The JSON object of a zarr.json."""
+    try:
+        parsed = json.loads(content)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("attributes", {}), dict):
+        raise TableFormatError(f"{path} is no table, or damaged: a zarr.json is no JSON object")
+    return parsed
+
+
+def _walk(files: TableFiles, path: Path, manifest: Mapping[str, str] | None) -> dict[str, dict[str, Any]]:
+    """The metadata of every group and array of a store whose root does not repeat it."""
+    nodes = {}
+    for name in sorted(files.names()):
+        if name.endswith("/zarr.json") and (manifest is None or name in manifest):
+            content = files.read(name)
+            if manifest is not None:
+                _check_hash(name, content, manifest, path)
+            nodes[name.removesuffix("/zarr.json")] = _parsed(content, path)
+    return nodes
+
+
+def _check_metadata(path: Path, attributes: dict[str, Any], nodes: Any, has_manifest: bool) -> None:
+    """Refuse metadata that a table of this format does not have, so that what reads it need not expect it."""
+    version = attributes.get("version")
+    if not is_whole(version) or version < 1:
+        raise TableFormatError(f"{path} is damaged: its format version is {shown(version)}")
+    if version > VERSION:
+        raise TableFormatError(f"{path} has format version {version}; this nb201_env reads up to {VERSION}: upgrade it")
+    if version > 1 and not has_manifest:
+        raise TableFormatError(f"{path} is damaged: {MANIFEST} is missing")
+    for problem in _node_problems("", {"node_type": "group", "attributes": attributes}):
+        raise TableFormatError(f"{path} is damaged: {problem}")
+    for name, node in nodes.items():
+        for problem in _node_problems(name, node):
+            raise TableFormatError(f"{path} is damaged: {shown(name)}: {problem}")
+
+
+def _node_problems(path: str, node: Any) -> Iterable[str]:
+    if path and not all(map(NAME.fullmatch, path.split("/"))):
+        yield "it is no name within a table"
+    elif not isinstance(node, dict) or not isinstance(node.get("attributes", {}), dict):
+        yield "its metadata is no object"
+    elif node.get("node_type") == "group":
+        if path.count("/") < 4:
+            yield from attribute_problems(path, node.get("attributes", {}))
+    elif node.get("node_type") == "array":
+        shape = node.get("shape")
+        if not isinstance(shape, list) or not all(map(is_whole, shape)):
+            yield f"its shape is {shown(shape)}"
+        else:
+            yield from shape_problems(path, tuple(shape))
+    else:
+        yield "it is neither a group nor an array"

@@ -1,88 +1,107 @@
-"""Checking a table against its format and against what was written."""
+"""Checking a table against its format, its manifest and what was written."""
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
+from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from nb201_env.cell import NUM_CELLS
 from nb201_env.fingerprint import digest, fingerprints
-from nb201_env.schema import GROUPS, MISSING_COUNT, SPLITS, Group
-from nb201_env.table import Table
+from nb201_env.schema import MANIFEST, attribute_problems, place, shape_problems, value_problems
+from nb201_env.table import Table, TableFiles, read_manifest
+from nb201_env.writer import ZIP_HASH, hash_of_start
 
 
 def problems_of(table: Table) -> list[str]:
     """What is wrong with a table, each with its place; empty if nothing is.
 
-    Every value is read, so that checksums are verified; the content of each array is compared with the hash that was
-    stored when it was written, so that a missing chunk is found although it reads as missing values.
+    Every byte is read: files are compared with the manifest, an archive as a whole with the hash at its end, and the
+    content of each array with the hash that was stored when it was written, so that a missing chunk is found although
+    it reads as missing values. What another tool added to the table is named as foreign.
     """
-    root = table.root
-    members = dict(root.members(max_depth=None))
-    problems = _required(_level("/"), "/", root)
-    for path, node in sorted(members.items()):
-        if hasattr(node, "shape"):
-            problems += _array_problems(path, node, members)
-        else:
-            problems += _required(_level(path), path, node)
+    try:
+        problems = [*_file_problems(table.path), *_content_problems(table)]
+    except Exception as error:  # whatever a damaged archive makes of itself
+        return [f"{table.path.name}: cannot be read ({type(error).__name__})"]
     if not problems:
-        found = fingerprints(root)
+        found = fingerprints(table.root)
         for name, value in zip(("fingerprint", "timing_fingerprint"), found, strict=True):
             if table.attributes.get(name) != value:
                 problems.append(f"/: the stored {name} is not that of the content: an attribute was changed")
     return problems
 
 
-def _level(path: str) -> Group:
-    return GROUPS[0 if path == "/" else path.count("/") + 1]
+def _file_problems(path: Path) -> Iterator[str]:
+    files = TableFiles(path)
+    if MANIFEST not in files:  # of version 1
+        return
+    if path.is_file():
+        yield from _archive_problems(path)
+    try:
+        manifest = read_manifest(files.read(MANIFEST))
+    except Exception as error:
+        yield f"{MANIFEST} cannot be read ({type(error).__name__})"
+        return
+    there = set(files.names()) - {MANIFEST}
+    for name in sorted(set(manifest) - there):
+        yield f"{name} is missing"
+    for name in sorted(there & set(manifest)):
+        try:
+            sound = hashlib.sha256(files.read(name)).hexdigest() == manifest[name]
+        except Exception as error:  # as above
+            yield f"{name} cannot be read ({type(error).__name__})"
+        else:
+            if not sound:
+                yield f"{name} is not what was written"
+    foreign = sorted(there - set(manifest))
+    nodes = {name.removesuffix("/zarr.json") for name in foreign if name.endswith("/zarr.json")}
+    yield from (f"{node}: foreign, added after the table was written" for node in sorted(nodes))
+    for name in foreign:
+        if not any(name.startswith(f"{node}/") for node in nodes):
+            yield f"{name}: a foreign file, added after the table was written"
 
 
-def _required(group: Group, path: str, node: Any) -> list[str]:
-    missing = [field.name for field in group.attributes if field.required and field.name not in node.attrs]
-    missing += [field.name for field in group.arrays if field.required and field.name not in node]
-    return [f"{path}: {name} is missing" for name in missing]
+def _archive_problems(path: Path) -> Iterator[str]:
+    with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        names = archive.namelist()
+        if len(set(names)) < len(names):
+            yield f"{path.name}: a file is in the archive twice"
+        size = path.stat().st_size
+        comment = archive.comment
+        if not comment.startswith(ZIP_HASH) or hash_of_start(file, size - 64) != comment[len(ZIP_HASH) :].decode():
+            yield f"{path.name}: the archive is not byte for byte what was written"
 
 
-def _array_problems(path: str, array: Any, members: dict[str, Any]) -> list[str]:
+def _content_problems(table: Table) -> Iterator[str]:
+    members = dict(table.root.members(max_depth=None))
+    for path, node in sorted(members.items()):
+        if hasattr(node, "shape"):
+            yield from (f"{path}: {problem}" for problem in _array_problems(path, node, members))
+        elif path.count("/") < 4:
+            yield from (f"{path}: {problem}" for problem in attribute_problems(path, node.attrs))
+
+
+def _array_problems(path: str, array: Any, members: dict[str, Any]) -> Iterator[str]:
+    yield from shape_problems(path, array.shape)
     try:
         values = array[...]
     except (
         Exception
     ):  # any error of a codec or of the store means damage; which chunk it is in, the next lines find out
-        return [f"{path}: {place} cannot be read" for place in _unreadable(array)] or [f"{path}: cannot be read"]
-    name = path.rpartition("/")[2]
-    parent: Any = members.get(path.rpartition("/")[0])
-    problems = []
-    if values.shape[-1] != NUM_CELLS and name != "epoch":
-        problems.append(f"{path}: shape {values.shape} does not end in {NUM_CELLS} cells")
-    if name in SPLITS or parent is None:
-        problems.append(f"{path}: an array stands where a group should be")
-    if name in ("correct", "accuracy", "loss") and "epoch" in parent and values.shape[-2] != parent["epoch"].shape[0]:
-        problems.append(f"{path}: {values.shape[-2]} epochs where `epoch` lists {parent['epoch'].shape[0]}")
-    if name == "correct":
-        images = parent.attrs.get("images", np.inf)  # its absence is reported for the group
-        missing = values == MISSING_COUNT[values.dtype.name]
-        if ((values > images) & ~missing).any():
-            where = np.argwhere((values > images) & ~missing)[0]
-            problems.append(f"{path}: {int(values[tuple(where)])} correct of {images} images at {_place(where)}")
-    if name in ("latency", "epoch_seconds", "train_seconds", "eval_seconds"):
-        problems += _seconds_problems(path, values)
+        yield from [f"{where} cannot be read" for where in _unreadable(array)] or ["cannot be read"]
+        return
+    parent, _, name = path.rpartition("/")
+    group = members.get(parent)
+    yield from value_problems(name, values, group.attrs.get("images") if group is not None else None)
+    if name in ("correct", "accuracy", "loss") and group is not None and "epoch" in group:
+        epochs = group["epoch"].shape[0]
+        if values.shape[-2] != epochs:
+            yield f"{values.shape[-2]} epochs where `epoch` lists {epochs}"
     if digest(values) != array.attrs.get("sha256"):
-        problems.append(f"{path}: not what was written: a chunk is missing or a value was changed")
-    return problems
-
-
-def _seconds_problems(path: str, values: Any) -> list[str]:
-    """A cell has all of its seconds or none: a single NaN among numbers is no missing cell."""
-    rows = values.reshape(-1, values.shape[-1])
-    holes = np.isnan(rows).any(axis=0) & ~np.isnan(rows).all(axis=0)
-    problems = [f"{path}: NaN in a part of cell {int(np.argmax(holes))}"] if holes.any() and len(rows) == 1 else []
-    with np.errstate(invalid="ignore"):
-        if (rows < 0).any():
-            problems.append(f"{path}: negative seconds at cell {int(np.argwhere(rows < 0)[0][1])}")
-    return problems
+        yield "not what was written: a chunk is missing or a value was changed"
 
 
 def _unreadable(array: Any) -> list[str]:
@@ -91,10 +110,5 @@ def _unreadable(array: Any) -> list[str]:
         try:
             array[where]
         except Exception:  # as above
-            places.append(_place(where))
+            places.append(place((*where, 0)).rpartition(", ")[0])
     return places
-
-
-def _place(where: Any) -> str:
-    names = ("trial", "epoch", "cell")[-3 if len(where) > 1 else 0 :]
-    return ", ".join(f"{name} {int(number)}" for name, number in zip(names, where, strict=False))

@@ -5,16 +5,18 @@
         writer.add_training("cifar10", "200ep", "half", epochs=200, train_seconds=seconds, train_epochs=[200])
         writer.add_split("cifar10", "200ep", "half", "valid", images=25_000, epochs=[200], correct=counts)
 
-A table appears under its name only when it is complete: it is written beside it and renamed at the end.
+A table appears under its name only when it is complete and on disk: it is written beside it and renamed at the end.
+Whatever the source, values and names are checked here, once.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,10 +24,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import NUM_CELLS
+from nb201_env import checks
 from nb201_env.errors import NB201Error
+from nb201_env.files import flush, in_folder, locked, remove, unfinished
 from nb201_env.fingerprint import digest, fingerprints
-from nb201_env.schema import FORMAT, MISSING_COUNT, SPLITS, TRAINED_ON, VERSION
+from nb201_env.schema import (
+    FORMAT,
+    MANIFEST,
+    MAX_CLASSES,
+    MAX_EPOCH,
+    MAX_IMAGES,
+    MISSING_COUNT,
+    NAME,
+    SPLITS,
+    TRAINED_ON,
+    VERSION,
+    attribute_problems,
+    shape_problems,
+    value_problems,
+)
 
 EPOCHS_PER_CHUNK = 10
 
@@ -41,18 +58,18 @@ def checked_path(path: str | os.PathLike[str], replace: bool = False) -> Path:
     """Where a table is to be written.
 
     Raises:
-        NB201Error: if the path exists and is not to be replaced, or does not end as a table's.
+        NB201Error: if the path exists and is not to be replaced, does not end as a table's, or its folder is not there.
     """
     path = Path(path)
     if not path.name.endswith((".zarr", ".zarr.zip")):
         raise NB201Error(f"a table's name ends in .zarr (a folder) or .zarr.zip (an archive), got {path}")
     if path.exists() and not replace:
         raise NB201Error(f"{path} exists already; remove it or choose another name")
-    return path
+    return in_folder(path)
 
 
 class TableWriter:
-    """Creates one table; use it as a context manager.
+    """Creates one table; use it as a context manager, which holds the lock of the path.
 
     Args:
         path: a folder `….zarr` or an archive `….zarr.zip` that does not exist yet.
@@ -66,8 +83,11 @@ class TableWriter:
         root: the unfinished table as a zarr.Group.
 
     Raises:
-        NB201Error: if the path exists and is not to be replaced, or ends otherwise.
+        NB201Error: if the path exists and is not to be replaced, ends otherwise, or is written by another process; in
+            every method, for a value that no table may hold.
     """
+
+    root: Any
 
     def __init__(
         self,
@@ -78,16 +98,29 @@ class TableWriter:
         citation: Sequence[str] = (),
         replace: bool = False,
     ):
+        self.path, self._replace = checked_path(path, replace), replace
+        self._partial = unfinished(self.path)
+        about = {"provenance": provenance, "license": license, "citation": list(citation)}
+        self._attributes = {"format": FORMAT, "version": VERSION, "name": name} | {k: v for k, v in about.items() if v}
+        self._lock = ExitStack()
+
+    def __enter__(self) -> TableWriter:
         import zarr
 
-        self.path = checked_path(path, replace)
-        self._partial = self.path.with_name(self.path.name + ".partial")
-        shutil.rmtree(self._partial, ignore_errors=True)
-        about = {"provenance": provenance, "license": license, "citation": list(citation)}
-        self.root = zarr.create_group(
-            self._partial,
-            attributes={"format": FORMAT, "version": VERSION, "name": name} | {k: v for k, v in about.items() if v},
-        )
+        self._lock.enter_context(locked(self.path))
+        checked_path(self.path, self._replace)
+        self.root = zarr.create_group(self._partial, attributes=self._attributes)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            try:
+                if kind is None:
+                    self._finish()
+            finally:
+                remove(self._partial)
 
     def add_dataset(
         self,
@@ -101,13 +134,18 @@ class TableWriter:
         macs: npt.ArrayLike | None = None,
     ) -> None:
         """Begin a data set. Latency in seconds a batch of 256; arrays of shape (15625,)."""
-        attributes: dict[str, Any] = {"num_classes": num_classes, "image_size": image_size}
+        attributes: dict[str, Any] = {
+            "num_classes": checks.whole("num_classes", num_classes, 1, MAX_CLASSES),
+            "image_size": checks.whole("image_size", image_size, 1, 2**16),
+        }
         if image_hashes is not None:
             attributes["image_hashes"] = dict(image_hashes)
-        self.root.create_group(dataset, attributes=attributes)
-        for name, values, dtype in (("latency", latency, "f8"), ("params", params, "i8"), ("macs", macs, "i8")):
+        self._create_group(_checked_name("data set", dataset), attributes)
+        for name, values in (("params", params), ("macs", macs)):
             if values is not None:
-                self._write(f"{dataset}/{name}", np.asarray(values, dtype), ("cell",))
+                self._write(f"{dataset}/{name}", _integers(f"{dataset}/{name}", values, "i8"), ("cell",))
+        if latency is not None:
+            self._write(f"{dataset}/latency", np.asarray(latency, "f8"), ("cell",))
 
     def add_training(
         self,
@@ -137,20 +175,22 @@ class TableWriter:
             train_epochs: the epochs, from 1, that the totals belong to.
             trained_as: index of the cell that was trained for each row, -1 for none; where rows may be copies.
         """
-        if trained_on not in TRAINED_ON:
-            raise NB201Error(f"trained_on must be one of {', '.join(TRAINED_ON)}, got {trained_on!r}")
-        attributes: dict[str, Any] = {"epochs": epochs} | ({"recipe": dict(settings)} if settings else {})
-        self.root.require_group(f"{dataset}/{recipe}").update_attributes(attributes)
+        checks.one_of("trained_on", trained_on, TRAINED_ON)
+        length = checks.whole("epochs", epochs, 1, MAX_EPOCH)
+        attributes: dict[str, Any] = {"epochs": length} | ({"recipe": dict(settings)} if settings else {})
+        self._parent(dataset).require_group(_checked_name("recipe", recipe)).update_attributes(attributes)
         path = f"{dataset}/{recipe}/{trained_on}"
-        self.root.create_group(path, attributes={} if images is None else {"images": images})
+        count = {} if images is None else {"images": checks.whole("images", images, 1, MAX_IMAGES)}
+        self._create_group(path, count)
         if epoch_seconds is not None:
-            self._write_seconds(f"{path}/epoch_seconds", epoch_seconds)
+            self._write_seconds(f"{path}/epoch_seconds", epoch_seconds, length)
         if trained_as is not None:
-            self._write(f"{path}/trained_as", np.asarray(trained_as, "i8"), ("cell",))
+            self._write(f"{path}/trained_as", _integers(f"{path}/trained_as", trained_as, "i8"), ("cell",))
         if train_seconds is not None:
             if train_epochs is None:
                 raise NB201Error("train_seconds needs train_epochs: the epochs that the totals belong to")
-            self._write_seconds(f"{path}/train_seconds", train_seconds, epochs=[int(e) for e in train_epochs])
+            known = _checked_epochs(f"{path}/train_seconds", train_epochs, length).tolist()
+            self._write_seconds(f"{path}/train_seconds", train_seconds, len(known), epochs=known)
 
     def add_split(
         self,
@@ -182,48 +222,83 @@ class TableWriter:
             loss: mean cross-entropy, (trial, epoch, cell); NaN where missing.
             eval_seconds: seconds of one pass, broadcast to (trial or 1, epoch or 1, cell).
         """
-        if split not in SPLITS:
-            raise NB201Error(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-        path = f"{dataset}/{recipe}/{trained_on}/{split}"
-        attributes = {"images": images, "trial_seeds": None if trial_seeds is None else [int(s) for s in trial_seeds]}
-        self.root.create_group(path, attributes=attributes)
-        self._write(f"{path}/epoch", np.asarray(epochs, "i4"), ("epoch",))
+        checks.one_of("split", split, SPLITS)
+        images = checks.whole("images", images, 1, MAX_IMAGES)
+        training = f"{dataset}/{recipe}/{trained_on}"
+        path = f"{training}/{split}"
+        self._parent(training)
+        known = _checked_epochs(path, epochs, int(self.root[f"{dataset}/{recipe}"].attrs["epochs"]))
+        seeds = None if trial_seeds is None else [checks.seed("a trial's seed", seed) for seed in trial_seeds]
+        if (correct is None) == (accuracy is None):
+            raise NB201Error(f"{path}: give either correct, counts of images, or accuracy, means over trials")
+        self._create_group(path, {"images": images, "trial_seeds": seeds})
+        self._write(f"{path}/epoch", known, ("epoch",))
+        trials = None
         if correct is not None:
-            self._write(f"{path}/correct", self._counts(correct, images, path), ("trial", "epoch", "cell"))
+            counts = self._counts(correct, images, path)
+            trials = counts.shape[0] if counts.ndim == 3 else None
+            self._write(f"{path}/correct", counts, ("trial", "epoch", "cell"))
+            if seeds is not None and len(seeds) != trials:
+                raise NB201Error(f"{path}: {len(seeds)} trial seeds of {trials} trials")
         if accuracy is not None:
             self._write(f"{path}/accuracy", np.asarray(accuracy, "f8"), ("epoch", "cell"), aggregate="mean")
         if loss is not None:
             self._write(f"{path}/loss", np.asarray(loss, "f8"), ("trial", "epoch", "cell"))
         if eval_seconds is not None:
-            self._write_seconds(f"{path}/eval_seconds", eval_seconds)
+            self._write_seconds(f"{path}/eval_seconds", eval_seconds, len(known))
+        for name in ("correct", "accuracy", "loss"):
+            if name in self.root[path] and self.root[f"{path}/{name}"].shape[-2] != len(known):
+                rows = self.root[f"{path}/{name}"].shape[-2]
+                raise NB201Error(f"{path}/{name} has {rows} epochs where {len(known)} are named")
 
     @staticmethod
-    def _counts(correct: npt.NDArray[np.integer[Any]], images: int, path: str) -> npt.NDArray[Any]:
+    def _counts(correct: npt.ArrayLike, images: int, path: str) -> npt.NDArray[Any]:
         dtype = count_dtype(images)
-        missing = (correct < 0) | (correct == MISSING_COUNT[dtype])
-        if (correct[~missing] > images).any():
-            raise NB201Error(f"{path}: {int(correct[~missing].max())} correct of only {images} images")
-        return np.where(missing, MISSING_COUNT[dtype], correct).astype(dtype)
+        given = _integers(f"{path}/correct", correct, "i8")
+        missing = (given < 0) | (given == MISSING_COUNT[dtype])
+        counts = np.where(missing, MISSING_COUNT[dtype], given)
+        if (counts[~missing] > images).any():
+            raise NB201Error(f"{path}: {int(counts[~missing].max())} correct of only {images} images")
+        return counts.astype(dtype)
+
+    def _parent(self, path: str) -> Any:
+        if path not in self.root:
+            raise NB201Error(f"{path} must be added before what stands below it")
+        return self.root[path]
+
+    def _create_group(self, path: str, attributes: Mapping[str, Any]) -> None:
+        if path in self.root:
+            raise NB201Error(f"{path} was added before")
+        for problem in attribute_problems(path, attributes):
+            raise NB201Error(f"{path}: {problem}")
+        self.root.create_group(path, attributes=dict(attributes))
 
     def copy_group(self, path: str, group: Any, attributes: Mapping[str, Any] | None = None) -> None:
         """Make a group like one of another table, or give one that is there these attributes."""
+        for name in path.split("/"):
+            _checked_name("group", name)
         self.root.require_group(path).update_attributes(dict(group.attrs if attributes is None else attributes))
 
     def copy_array(self, path: str, array: Any) -> None:
         """Write an array of another table."""
-        attributes = {key: value for key, value in array.attrs.items() if key != "sha256"}
+        attributes = {key: value for key, value in array.attrs.items() if key not in ("sha256", "chunks")}
         self._write(path, array[...], array.metadata.dimension_names, **attributes)
 
-    def _write_seconds(self, path: str, values: npt.ArrayLike, **attributes: Any) -> None:
+    def _write_seconds(self, path: str, values: npt.ArrayLike, length: int, **attributes: Any) -> None:
         seconds = np.asarray(values, "f8")
         seconds = seconds.reshape((1,) * (3 - seconds.ndim) + seconds.shape)
+        if seconds.ndim == 3 and seconds.shape[1] not in (1, length):
+            raise NB201Error(f"{path}: seconds of {seconds.shape[1]} epochs where there are {length}")
         self._write(path, seconds, ("time_trial", "time_epoch", "cell"), **attributes)
 
     def _write(self, path: str, values: npt.NDArray[Any], dimensions: tuple[str, ...], **attributes: Any) -> None:
         from zarr.codecs import BloscCodec, Crc32cCodec
 
-        if dimensions[-1] == "cell" and values.shape[-1] != NUM_CELLS:
-            raise NB201Error(f"{path}: the last dimension must be the {NUM_CELLS} cells, got shape {values.shape}")
+        parent, _, name = path.rpartition("/")
+        for problem in shape_problems(path, values.shape):
+            raise NB201Error(f"{path}: {problem}")
+        for problem in value_problems(name, values, self.root[parent].attrs.get("images")):
+            raise NB201Error(f"{path}: {problem}")
         if values.ndim != len(dimensions):
             raise NB201Error(f"{path}: expected dimensions {dimensions}, got shape {values.shape}")
         fill: Any = {"f": float("nan"), "u": MISSING_COUNT.get(values.dtype.name), "i": 0}[values.dtype.kind]
@@ -232,6 +307,10 @@ class TableWriter:
         per_chunk = min(epochs, EPOCHS_PER_CHUNK)
         chunks = (*values.shape[:-2], per_chunk, values.shape[-1])[-values.ndim :]
         shards = (*values.shape[:-2], -(-epochs // per_chunk) * per_chunk, values.shape[-1]) if epochs > 1 else None
+        hashes: dict[str, Any] = {"sha256": digest(values)}
+        if epochs > per_chunk:
+            parts = (values[..., start : start + per_chunk, :] for start in range(0, epochs, per_chunk))
+            hashes["chunks"] = {"epochs": per_chunk, "sha256": [digest(part) for part in parts]}
         array = self.root.create_array(
             path,
             shape=values.shape,
@@ -241,34 +320,57 @@ class TableWriter:
             fill_value=fill,
             dimension_names=dimensions,
             compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"), Crc32cCodec()],
-            attributes={**attributes, "sha256": digest(values)},
+            attributes={**attributes, **hashes},
         )
         array[...] = values
-
-    def __enter__(self) -> TableWriter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            shutil.rmtree(self._partial, ignore_errors=True)
-            return
-        try:
-            self._finish()
-        except OSError:  # such as a full disk
-            shutil.rmtree(self._partial, ignore_errors=True)
-            raise
 
     def _finish(self) -> None:
         training, timing = fingerprints(self.root)
         self.root.update_attributes({"fingerprint": training, "timing_fingerprint": timing})
         _consolidate(self._partial)
+        _write_manifest(self._partial)
+        checked_path(self.path, self._replace)
         if self.path.suffix == ".zip":
-            _pack(self._partial, self.path)
-        else:
-            shutil.rmtree(self.path, ignore_errors=True)
+            archive = unfinished(self.path, "packed-")
+            try:
+                _pack(self._partial, archive)
+                flush(archive)
+                os.replace(archive, self.path)
+            finally:
+                remove(archive)
+            return
+        flush(self._partial)
+        if self.path.exists():
+            old = unfinished(self.path, "old-")
+            os.replace(self.path, old)
             os.replace(self._partial, self.path)
+            remove(old)
+        else:
+            os.replace(self._partial, self.path)
+
+
+def _checked_name(what: str, name: object) -> str:
+    if isinstance(name, str) and NAME.fullmatch(name):
+        return name
+    raise NB201Error(
+        f"a {what} is called by letters, digits, spaces and . _ + -, not beginning with a dot, got {checks.shown(name)}"
+    )
+
+
+def _checked_epochs(path: str, epochs: Sequence[int], last: int) -> npt.NDArray[np.int32]:
+    known = [checks.whole(f"an epoch of {path}", epoch, 1, last) for epoch in epochs]
+    if not known or known != sorted(set(known)):
+        raise NB201Error(f"{path}: epochs must be ascending, at least one, got {checks.shown(known)}")
+    return np.array(known, "i4")
+
+
+def _integers(path: str, values: npt.ArrayLike, dtype: str) -> npt.NDArray[Any]:
+    given = np.asarray(values)
+    if given.dtype.kind not in "iu":
+        raise NB201Error(f"{path} must be whole numbers, got {given.dtype}")
+    if given.dtype == np.uint64 and given.size and given.max() > np.iinfo("i8").max:
+        raise NB201Error(f"{path}: {given.max()} is too large")
+    return given.astype(dtype)
 
 
 def _consolidate(folder: Path) -> None:
@@ -281,15 +383,39 @@ def _consolidate(folder: Path) -> None:
         zarr.consolidate_metadata(str(folder))
 
 
+def _files_of(folder: Path) -> list[tuple[str, Path]]:
+    """Every file in a folder by its path within it."""
+    return sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
+
+
+def _write_manifest(folder: Path) -> None:
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n" for name, path in _files_of(folder)]
+    (folder / MANIFEST).write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
+ZIP_HASH = b"sha256:"
+"""An archive ends with a comment of this and the SHA-256, in hexadecimal, of all bytes before those digits."""
+
+
 def _pack(folder: Path, archive: Path) -> None:
-    """Move a folder into a zip that stores its files uncompressed, as zarr.storage.ZipStore reads them."""
-    unfinished = archive.with_name(archive.name + ".packing")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as target:
-            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-                target.writestr(zipfile.ZipInfo(file.relative_to(folder).as_posix(), _ZIP_DATE), file.read_bytes())
-        os.replace(unfinished, archive)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
-    shutil.rmtree(folder)
+    """Copy a folder into a zip that stores its files uncompressed, as zarr.storage.ZipStore reads them."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
+        for name, path in _files_of(folder):
+            target.writestr(zipfile.ZipInfo(name, _ZIP_DATE), path.read_bytes())
+        target.comment = ZIP_HASH + b"0" * 64
+    with archive.open("r+b") as file:
+        file.seek(0, os.SEEK_END)
+        end = file.tell() - 64
+        file.seek(0)
+        found = hash_of_start(file, end)
+        file.seek(end)
+        file.write(found.encode())
+
+
+def hash_of_start(file: Any, count: int) -> str:
+    """SHA-256 of the first bytes of an open file, in hexadecimal."""
+    found = hashlib.sha256()
+    while count > 0 and (block := file.read(min(count, 1 << 20))):
+        found.update(block)
+        count -= len(block)
+    return found.hexdigest()

@@ -22,19 +22,22 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from nb201_agents.results import ROW, checked_header, read_file
 from nb201_agents.searcher import Learner, Searcher, Task, env_arguments, make_agent, tuned_on
-from nb201_env import NB201Error, Oracle, SimulatedClock, open_table
+from nb201_env import NB201Error, Oracle, SimulatedClock, checks, open_table
+from nb201_env.files import locked, replacing, sweep
 from nb201_env.oracle import Evaluation
-from nb201_env.parallel import worker_map
+from nb201_env.parallel import in_order, run_tasks
 
 ENVIRONMENT = "NB201/BuildCell-v0"
-
-ROW = ("cell", "epoch", "trial", "reward", "seconds")
 
 ALWAYS = ("random", "params", "local-search")
 """Agents that join every comparison: chance, the cheapest prior, and the strongest simple search."""
 
 WALL_CLOCK = "wall_clock.jsonl"
+
+MAX_SEED = 2**32 - 1
+"""Largest seed of a run: PyTorch's and Stable-Baselines3's generators take no larger one."""
 
 _CHUNKS_PER_JOB = 8
 _PACKAGES = ("nb201-env", "gymnasium", "numpy", "sb3-contrib", "stable-baselines3", "torch", "zarr")
@@ -148,6 +151,7 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[
         "tuned_on": list(tuned_on(agent)),
         "row": list(ROW),
         "versions": versions(),
+        "queries": len(results),
     }
     return header, results
 
@@ -193,7 +197,7 @@ def bench(
     out: str | os.PathLike[str],
     seed: int = 0,
     jobs: int = 1,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    progress: Callable[[int, int, str], None] = lambda done, total, what: None,
 ) -> list[Path]:
     """Run agents x setups x seeds and write the results.
 
@@ -207,7 +211,7 @@ def bench(
         out: folder for the results.
         seed: the first seed.
         jobs: number of worker processes.
-        progress: called with what is running, runs done and all runs.
+        progress: called with runs done, all runs, and what is running.
 
     Returns:
         The result files.
@@ -215,28 +219,31 @@ def bench(
     Raises:
         NB201Error: if an argument is bad, or the folder holds results of another table or other settings.
     """
-    if runs < 1 or jobs < 1 or seed < 0:
-        raise NB201Error(f"runs and jobs must be at least 1 and seed at least 0, got {runs}, {jobs} and {seed}")
+    checks.whole("runs", runs, 1)
+    checks.whole("jobs", jobs, 1)
+    checks.whole("seed", seed, 0, MAX_SEED - runs, fix=f", so that seed + runs is at most {MAX_SEED}")
     agents = list(dict.fromkeys([*agents, *ALWAYS]))
     for setup in setups:
         for agent in agents:
             make_agent(agent, Task(setup.dataset, 1, (1,)), np.random.default_rng(0))
         _oracle(setup)
     out = Path(out)
-    files = {(agent, setup): out / setup.dataset / f"{agent}.jsonl" for setup in setups for agent in agents}
-    todo = [key for key, file in files.items() if not _is_complete(file, *key, seed, runs)]
-    _refuse_other_table(out, setups[0])
-    total = len(todo) * runs
-    done = 0
-    with worker_map(jobs) as apply:
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        sweep(out)
+        files = {(agent, setup): out / setup.dataset / f"{agent}.jsonl" for setup in setups for agent in agents}
+        todo = [key for key, file in files.items() if not _is_complete(file, *key, seed, runs)]
+        _refuse_other_table(out, setups[0])
+        total = len(todo) * runs
+        done = 0
         for agent, setup in todo:
-            parts = []
             chunks = list(_chunks(agent, setup, seed, runs, jobs))
-            for chunk, (text, took) in zip(chunks, apply(run_chunk, chunks), strict=True):
+            parts = []
+            for chunk, (text, took) in zip(chunks, in_order(run_tasks(run_chunk, chunks, jobs)), strict=True):
                 parts.append(text)
                 done += chunk.stop - chunk.start
                 _append_wall_clock(out, chunk, took)
-                progress(f"{setup.dataset} {agent}", done, total)
+                progress(done, total, f"{setup.dataset} {agent}")
             _write(files[agent, setup], "".join(parts))
     return list(files.values())
 
@@ -248,30 +255,23 @@ def _chunks(agent: str, setup: Setup, seed: int, runs: int, jobs: int) -> Iterat
 
 
 def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = file.with_suffix(".partial")
-    partial_file.write_text(text)
-    os.replace(partial_file, file)
+    file.parent.mkdir(exist_ok=True)
+    with replacing(file) as fragment:
+        fragment.write_text(text, encoding="utf-8")
 
 
 def _append_wall_clock(out: Path, chunk: Chunk, took: Sequence[float]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
     with (out / WALL_CLOCK).open("a") as file:
         for seed, seconds in zip(range(chunk.start, chunk.stop), took, strict=True):
             row = {"dataset": chunk.setup.dataset, "agent": chunk.agent, "seed": seed, "seconds": round(seconds, 6)}
             file.write(json.dumps(row) + "\n")
 
 
-def _headers(file: Path) -> list[dict[str, Any]]:
-    with file.open() as lines:
-        return [json.loads(line) for line in lines if line.startswith("{")]
-
-
 def _is_complete(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> bool:
     """Whether a file holds just these runs; one that holds others is an error, so that nothing is overwritten."""
     if not file.exists():
         return False
-    headers = _headers(file)
+    headers = [run.header for run in read_file(file)]
     same_rules = all(header["env"]["kwargs"] == asdict(setup) and header["agent"] == agent for header in headers)
     if not same_rules or [header["seed"] for header in headers] != list(range(seed, seed + runs)):
         raise NB201Error(f"{file} holds runs with other settings or seeds; name another folder with --out")
@@ -281,10 +281,13 @@ def _is_complete(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> 
 def _refuse_other_table(out: Path, setup: Setup) -> None:
     table = open_table(setup.table)
     for file in sorted(out.glob("*/*.jsonl")):
-        with file.open() as lines:
-            header = json.loads(lines.readline() or "{}")
-        if header.get("fingerprint") != table.fingerprint:
+        try:
+            with file.open(encoding="utf-8") as lines:
+                header = checked_header(json.loads(lines.readline()), file)
+        except (ValueError, AttributeError, RecursionError):
+            raise NB201Error(f"{file} is no result file; move it, or name another folder with --out") from None
+        if header["fingerprint"] != table.fingerprint:
             raise NB201Error(
-                f"{out} holds results of another table ({header.get('env', {}).get('kwargs', {}).get('table')!r} in "
-                f"{file.name}), not of {setup.table!r}; name another folder with --out"
+                f"{out} holds results of another table ({header['env']['kwargs']['table']!r} in {file.name}), not of "
+                f"{setup.table!r}; name another folder with --out"
             )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +12,13 @@ from typing import Annotated, Any
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as TextTable
 
 from nb201_agents.bench import Setup
 from nb201_agents.bench import bench as run_bench
 from nb201_agents.report import SHORT_COLUMNS, Summary, summaries, write_report
 from nb201_env import open_table
+from nb201_env.console import progress_bar
 
 app = typer.Typer()
 
@@ -40,7 +38,7 @@ def demo(
 ) -> None:
     """Let seven agents compete on the real NAS-Bench-201 values, 100 queries a search; two minutes on two cores."""
     setups = [Setup(dataset=name, max_queries=DEMO_QUERIES) for name in open_table("published").datasets]
-    with _progress() as progress:
+    with progress_bar("starting") as progress:
         run_bench(DEMO_AGENTS, setups, runs, out, jobs=jobs, progress=progress)
     page = Path(out) / "report.html"
     _print_table(write_report(out, page))
@@ -73,14 +71,14 @@ def bench(
         "table": os.path.abspath(table) if os.path.exists(table) else table,
         "recipe": recipe,
         "epoch": epoch,
-        "trial": int(trial) if trial.isdecimal() else trial,
+        "trial": int(trial) if trial.isascii() and trial.isdecimal() else trial,
         "budget": budget,
         "charge": charge,
         "overrun": overrun,
         "max_queries": queries,
     }
     setups = [Setup(dataset=name, **rules) for name in names]
-    with _progress() as progress:
+    with progress_bar("starting") as progress:
         run_bench(agents.split(","), setups, runs, out, seed=seed, jobs=jobs, progress=progress)
     _show(summaries(out), as_json)
 
@@ -117,13 +115,3 @@ def _print_table(rows: list[Summary]) -> None:
         for row in (row for row in rows if row.dataset == dataset):
             text.add_row(*(write(row) for _, write in SHORT_COLUMNS))
         console.print(text)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on stderr, as a function of what is running, runs done and all runs."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

@@ -8,7 +8,6 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from nb201_agents.results import Run, Truth, read_runs, truth_of
 from nb201_agents.stats import Floats, bootstrap_interval, censored_median, iqm, step_function
 from nb201_env import NB201Error
+from nb201_env.files import in_folder, write_text
 
 _GRID_POINTS = 200
 _FIGURE_SIZE = (6.4, 4.0)
@@ -173,6 +173,7 @@ def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) ->
     Raises:
         NB201Error: if the folder holds no results, or matplotlib is not installed.
     """
+    in_folder(out)
     results = read_runs(folder)
     rows = summaries(folder)
     try:
@@ -189,7 +190,7 @@ def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) ->
                 _figure(dataset, by_agent, _queries, "queries"),
             ]
         sections.append(_section(dataset, [row for row in rows if row.dataset == dataset], figures, by_agent))
-    Path(out).write_text(_PAGE.format(body="\n".join(sections)), encoding="utf-8")
+    write_text(out, _PAGE.format(body="\n".join(sections)))
     return rows
 
 

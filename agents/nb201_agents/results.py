@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env import NB201Error, Table, open_table
+from nb201_env import NUM_CELLS, NB201Error, Table, checks, open_table
 from nb201_env.errors import MissingDataError
+from nb201_env.files import regular
+from nb201_env.schema import MAX_EPOCH
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+ROW = ("cell", "epoch", "trial", "reward", "seconds")
+"""Fields of a row, one query each."""
 
 TOP_CELLS = 200
 """How many of the best cells the trial standard deviation of a target is taken over."""
@@ -72,32 +77,102 @@ def read_runs(folder: str | os.PathLike[str]) -> dict[tuple[str, str], list[Run]
     files = sorted(Path(folder).glob("*/*.jsonl"))
     if not files:
         raise NB201Error(f"no results in {os.fspath(folder)!r}: `nb201 bench … --out FOLDER` writes them")
-    return {(file.parent.name, file.stem): list(_read(file)) for file in files}
+    return {(file.parent.name, file.stem): read_file(file) for file in files}
 
 
-def _read(file: Path) -> Iterator[Run]:
+def read_file(file: Path) -> list[Run]:
+    """The runs of one result file, `{dataset}/{agent}.jsonl`, in the order of their seeds.
+
+    Raises:
+        NB201Error: if it is no such file, or not complete.
+    """
+    runs: list[tuple[dict[str, Any], list[Any]]] = []
+    number = 0
     try:
-        header: dict[str, Any] | None = None
-        rows: list[list[float]] = []
-        with file.open() as lines:
+        with regular(file).open(encoding="utf-8") as lines:
             for line in lines:
-                record = json.loads(line)
+                number += 1
+                record = json.loads(line, parse_constant=_refuse_constant)
                 if isinstance(record, dict):
-                    if header is not None:
-                        yield _run(header, rows)
-                    header, rows = record, []
+                    runs.append((record, []))
+                elif not runs:
+                    raise ValueError("a row before any header")
                 else:
-                    rows.append(record)
-        if header is not None:
-            yield _run(header, rows)
-    except (json.JSONDecodeError, UnicodeDecodeError, ValueError) as error:
-        raise NB201Error(f"{file} is not a complete result file: {error}") from None
+                    runs[-1][1].append(_checked_row(record))
+        if not runs:
+            raise ValueError("it has no run")
+        found = [_run(header, rows, file) for header, rows in runs]
+        if any(a.header["seed"] >= b.header["seed"] for a, b in pairwise(found)):
+            raise ValueError("its seeds are not ascending")
+    except (ValueError, RecursionError) as error:
+        why = "it is no JSON" if isinstance(error, json.JSONDecodeError | RecursionError | UnicodeError) else error
+        raise NB201Error(f"{file} is not a complete result file, by line {number}: {why}") from None
+    return found
 
 
-def _run(header: dict[str, Any], rows: list[list[float]]) -> Run:
-    columns = np.array(rows, np.float64).reshape(-1, len(header["row"])).T
-    cell, epoch, trial, reward, seconds = columns
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+_NUMBERS = {int, float}
+
+
+def _checked_row(row: Any) -> list[float]:
+    if not isinstance(row, list) or len(row) != len(ROW) or not _NUMBERS.issuperset(map(type, row)):
+        raise ValueError(f"a row must be {', '.join(ROW)}, got {checks.shown(row)}")
+    return row
+
+
+_HEADER: dict[str, type | tuple[type, ...]] = {
+    "agent": str, "seed": int, "env": dict, "recipe": str, "epoch": int, "fingerprint": str, "timing_fingerprint": str,
+    "tuned_on": list, "row": list, "versions": dict, "queries": int,
+}  # fmt: skip
+_RULES: dict[str, type | tuple[type, ...]] = {
+    "table": str, "dataset": str, "split": str, "trial": (str, int), "charge": str, "overrun": str,
+    "budget": (float, int, type(None)), "max_queries": (int, type(None)),
+}  # fmt: skip
+
+
+def checked_header(header: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The header of a run in a result file.
+
+    Raises:
+        ValueError: if it is not one, or one of another agent or data set than the file is named after.
+    """
+    _check_types("the header", header, _HEADER)
+    if not all(isinstance(name, str) for name in header["tuned_on"]):
+        raise ValueError("the header's tuned_on is no list of names")
+    rules = header["env"].get("kwargs")
+    if not isinstance(rules, dict):
+        raise ValueError("the header has no env with kwargs")
+    _check_types("the header's env", rules, _RULES)
+    if tuple(header["row"]) != ROW:
+        raise ValueError(f"its rows are {checks.shown(header['row'])}, not {', '.join(ROW)}")
+    if (rules["dataset"], header["agent"]) != (file.parent.name, file.stem):
+        raise ValueError(f"it has a run of {checks.shown(header['agent'])} on {checks.shown(rules['dataset'])}")
+    return header
+
+
+def _check_types(what: str, found: dict[str, Any], expected: dict[str, type | tuple[type, ...]]) -> None:
+    for key, kind in expected.items():
+        if key not in found or not isinstance(found[key], kind) or isinstance(found[key], bool):
+            raise ValueError(f"{what} has {checks.shown(found.get(key))} for {key}")
+
+
+def _run(header: dict[str, Any], rows: list[Any], file: Path) -> Run:
+    checked_header(header, file)
+    if len(rows) != header["queries"]:
+        raise ValueError(f"the run of seed {header['seed']} has {len(rows)} rows of {header['queries']}")
+    values = np.array(rows, np.float64).reshape(-1, len(ROW))
+    sound = ((values >= _LEAST) & (values <= _MOST)).all(axis=1) & (values[:, :3] % 1 == 0).all(axis=1)
+    if not sound.all():
+        raise ValueError(f"the run of seed {header['seed']} has the row {rows[int(sound.argmin())]}")
+    cell, epoch, trial, reward, seconds = values.T
     return Run(header, cell.astype(np.int64), epoch.astype(np.int64), trial.astype(np.int64), reward, seconds)
+
+
+_LEAST = np.array([0, 1, -1, 0, 0])
+_MOST = np.array([NUM_CELLS - 1, MAX_EPOCH, 10**6, 1, np.finfo(float).max])
 
 
 @dataclass(frozen=True)
@@ -183,6 +258,10 @@ class Truth:
             honest = 100.0 * float(self.table.accuracy(self.dataset, "test", self.recipe)[cell])
         else:
             trials = self.by_trial[cell].copy()
+            if trial >= trials.size:
+                raise MissingDataError(
+                    f"a run of {run.header['agent']} saw trial {trial}, which the table does not have"
+                )
             if trial >= 0:
                 trials[trial] = np.nan
             unseen = trials[~np.isnan(trials)]

@@ -41,6 +41,7 @@ class StableBaselines:
             NB201Error: if the budget ended before the first update, so that nothing was learnt.
         """
         import torch
+        from stable_baselines3.common.logger import Logger
 
         from nb201_env.integrations.sb3 import StopOnBudget
 
@@ -49,6 +50,7 @@ class StableBaselines:
         torch.set_num_threads(1)  # the nets are small, and a fixed number makes results the same on every machine
         try:
             model = learner("MlpPolicy", env, seed=seed, device="cpu", **self.settings)
+            model.set_logger(Logger(folder=None, output_formats=[]))  # the default one leaves a temporary folder
             model.learn(total_timesteps=STEPS, callback=StopOnBudget())
         finally:
             torch.set_num_threads(threads)

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env import NB201Error
-from nb201_env.importers.unpickle import restricted_load
+from nb201_env.importers.unpickle import IMAGES, restricted_load
 from nb201_generator.images import ImageSet, Split
 
 Bytes = npt.NDArray[np.uint8]
@@ -136,8 +136,8 @@ def _official_list(path: Path, key: str, count: int) -> Labels:
         values = json.loads(path.read_text())[key]
         values = values[1] if values and values[0] == "int" else values
         indices = np.array([int(value) for value in values])
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise NB201Error(f"{path}: no split list ({error!r})") from None
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
+        raise NB201Error(f"{path}: no split list ({type(error).__name__})") from None
     if not indices.size or indices.min() < 0 or indices.max() >= count:
         raise NB201Error(f"{path}: {key} has indices outside 0 to {count - 1}")
     return indices
@@ -166,14 +166,14 @@ def _reader(folder: Path, unpacked: str, archive: str | None, files: dict[str, s
             raise NB201Error(
                 f"{source} is not the published file: MD5 {found}, expected {files[name]}; download it again"
             )
-        return restricted_load(io.BytesIO(content), source, _ALLOWED, encoding="bytes")
+        return restricted_load(io.BytesIO(content), source, IMAGES, encoding="bytes")
 
     return read
 
 
 def _content(folder: Path, unpacked: str, archive: str | None, name: str) -> tuple[str, bytes]:
     path = folder / unpacked / name
-    if path.exists():
+    if path.is_file():
         return str(path), path.read_bytes()
     if archive is not None and (folder / archive).exists():
         with tarfile.open(folder / archive) as tar:
@@ -187,28 +187,11 @@ def _content(folder: Path, unpacked: str, archive: str | None, name: str) -> tup
     raise NB201Error(f"{name} is missing: expected {either}{folder / unpacked}; name their folder with --data")
 
 
-def _reconstruct(kind: type, shape: tuple[int, ...], dtype: bytes) -> npt.NDArray[Any]:
-    """What numpy's pickles begin an array with: an empty one, filled by its state."""
-    return np.ndarray.__new__(np.ndarray, shape, np.dtype(dtype.decode()))
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    return text.encode(encoding)
-
-
-_ALLOWED = {
-    "numpy.core.multiarray._reconstruct": _reconstruct,
-    "numpy._core.multiarray._reconstruct": _reconstruct,
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
-    "_codecs.encode": _encode,
-}
-
-
 def _arrays(record: Any, key: str, size: int) -> tuple[Bytes, Labels]:
     """Images (n, 3, size, size) and labels (n,) of a batch, whose keys may be bytes or strings."""
     plain = {k.decode() if isinstance(k, bytes) else k: v for k, v in record.items()}
-    return np.asarray(plain["data"], np.uint8).reshape(-1, 3, size, size), np.asarray(plain[key], np.int64)
+    images = plain["data"].values.reshape(-1, 3, size, size)
+    return np.asarray(images, np.uint8), np.asarray(plain[key], np.int64)
 
 
 ARCHIVES = {

@@ -7,26 +7,25 @@ is assembled in official order. The plan is stored beside the parts, and another
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import platform
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from nb201_env import NUM_CELLS, Cell, NB201Error, TableFormatError
+from nb201_env import NUM_CELLS, Cell, NB201Error, TableFormatError, checks
 from nb201_env.cell import all_macs, all_params
+from nb201_env.files import locked, read_npz, replacing, sweep, write_text
 from nb201_env.isomorphism import representatives
+from nb201_env.parallel import run_tasks
 from nb201_env.writer import TableWriter, checked_path
 from nb201_generator.blocks import blocks_of
 from nb201_generator.images import ImageSet, load_images
@@ -76,16 +75,20 @@ class Plan:
 
     def check(self) -> None:
         """Raise NB201Error for a plan that cannot be carried out."""
-        if self.recipe not in RECIPES:
-            raise NB201Error(f"unknown recipe {self.recipe!r}; use one of {', '.join(RECIPES)}")
-        if not 0 <= self.start < self.stop <= NUM_CELLS:
+        for name in ("dataset", "device"):
+            checks.text(name, getattr(self, name), "digits" if name == "dataset" else "cpu")
+        checks.one_of("recipe", self.recipe, tuple(RECIPES))
+        start, stop = (checks.whole(f"cells: {name}", getattr(self, name), 0, NUM_CELLS) for name in ("start", "stop"))
+        if start >= stop:
             raise NB201Error(f"cells must be a range a:b within 0:{NUM_CELLS}, got {self.start}:{self.stop}")
-        if not 1 <= self.trials <= len(TRIAL_SEEDS):
-            raise NB201Error(f"trials must be 1 to {len(TRIAL_SEEDS)}, got {self.trials}")
-        if self.epochs is not None and self.epochs < 1:
-            raise NB201Error(f"epochs must be at least 1, got {self.epochs}")
-        if self.precision not in PRECISIONS:
-            raise NB201Error(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        checks.whole("trials", self.trials, 1, len(TRIAL_SEEDS))
+        if self.epochs is not None:
+            checks.whole("epochs", self.epochs, 1, 10**5)
+        checks.one_of("precision", self.precision, PRECISIONS)
+        checks.truth("dedupe", self.dedupe)
+        checks.truth("channels_last", self.channels_last)
+        if self.data is not None:
+            checks.text("data", self.data, "archives")
         try:
             device = torch.device(self.device)
         except RuntimeError:
@@ -144,14 +147,8 @@ def train_block(plan: Plan, block: Block, parts: Path) -> None:
         arrays |= {f"{split}/correct": curve.correct, f"{split}/loss": curve.loss}
     for name in TIMED:
         arrays[name] = np.array([getattr(one, name) for one in seconds])
-    unfinished = parts / f".{block.file}.{os.getpid()}"
-    try:
-        with unfinished.open("wb") as file:
-            np.savez(file, **arrays)
-        os.replace(unfinished, parts / block.file)
-    except OSError:  # such as a full disk, which the fragment must not keep full
-        unfinished.unlink(missing_ok=True)
-        raise
+    with replacing(parts / block.file) as fragment, fragment.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def generate(
@@ -176,20 +173,29 @@ def generate(
         What failed, one line a block; then no table is written, and the same call tries those blocks again.
 
     Raises:
-        NB201Error: if the plan is bad, the table exists, or `out` has parts of another plan.
+        NB201Error: if the plan is bad, the table exists, `out` has parts of another plan, or another process trains it.
         OSError: if the table cannot be written; its parts are kept.
     """
     plan.check()
     index, count = shard
     if not 0 <= index < count:
         raise NB201Error(f"shard must be i/n with 0 <= i < n, got {index}/{count}")
-    if jobs < 1:
-        raise NB201Error(f"jobs must be at least 1, got {jobs}")
+    checks.whole("jobs", jobs, 1)
     out = checked_path(out)
     _images(plan.dataset, plan.data)
     parts = _parts(out)
-    _claim(parts, plan)
-    blocks = plan.blocks()[index::count]
+    with locked(parts):
+        _claim(parts, plan)
+        failures = _train_all(plan, plan.blocks()[index::count], out, jobs, progress)
+        if not failures and count == 1:
+            merge([out], out)
+            shutil.rmtree(parts)
+    return [f"block {block.file}: {error}" for block, error in failures.items()]
+
+
+def _train_all(plan: Plan, blocks: list[Block], out: Path, jobs: int, progress: Progress) -> dict[Block, str]:
+    """Train the blocks that have no part yet, those that fail once more; what went wrong with the rest."""
+    parts = _parts(out)
     failures: dict[Block, str] = {}
     for attempt in range(ATTEMPTS):
         todo = [block for block in blocks if not (parts / block.file).exists()]
@@ -200,10 +206,7 @@ def generate(
             _log(out, f"block {block.file} failed: {error}; " + ("given up" if last else "it is tried again"))
         if not failures:
             break
-    if not failures and count == 1:
-        merge([out], out)
-        shutil.rmtree(parts)
-    return [f"block {block.file}: {error}" for block, error in failures.items()]
+    return failures
 
 
 def _attempt(
@@ -227,29 +230,14 @@ def _log(out: Path, line: str) -> None:
 
 
 def _run_all(plan: Plan, blocks: Sequence[Block], parts: Path, jobs: int) -> Iterator[tuple[Block, str | None]]:
-    """Each block as it ends, with what went wrong.
-
-    A worker that is killed ends the pool: every block that was not done is reported, and the next attempt trains it.
-    """
-    if jobs == 1:
-        for block in blocks:
-            yield block, _error_of(lambda block=block: train_block(plan, block, parts))  # type: ignore[misc]
-        return
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        running = {pool.submit(train_block, plan, block, parts): block for block in blocks}
-        for future in as_completed(running):
-            yield running[future], _error_of(future.result)
-    finally:
-        pool.shutdown(cancel_futures=True)  # an interrupted run ends with the blocks in flight
+    """Each block as it ends, with what went wrong."""
+    for done in run_tasks(partial(_train_one, plan, parts), blocks, jobs):
+        error = done.error
+        yield blocks[done.task], None if error is None else f"{type(error).__name__}: {error}"
 
 
-def _error_of(call: Callable[[], object]) -> str | None:
-    try:
-        call()
-    except Exception as error:  # one block that fails must not end the campaign; it is reported and tried again
-        return f"{type(error).__name__}: {error}"
-    return None
+def _train_one(plan: Plan, parts: Path, block: Block) -> None:
+    train_block(plan, block, parts)
 
 
 def _parts(out: Path) -> Path:
@@ -258,27 +246,33 @@ def _parts(out: Path) -> Path:
 
 def _claim(parts: Path, plan: Plan) -> None:
     """Store the plan beside its parts, or refuse if another one is there."""
-    parts.mkdir(parents=True, exist_ok=True)
+    parts.mkdir(exist_ok=True)
+    sweep(parts)
     path = parts / PLAN
     if path.exists():
-        other, mine = _read_plan(path), asdict(plan)
+        other, mine = asdict(read_plan(path)), asdict(plan)
         if other != mine:
-            differing = sorted(key for key in other | mine if other.get(key) != mine.get(key))
+            differing = sorted(key for key in mine if other[key] != mine[key])
             raise NB201Error(
                 f"{parts} holds parts of another plan ({', '.join(differing)} differ); choose another name"
             )
         return
-    unfinished = parts / f".{PLAN}.{os.getpid()}"
-    unfinished.write_text(json.dumps(asdict(plan)))
-    os.replace(unfinished, path)
+    write_text(path, json.dumps(asdict(plan)))
 
 
-def _read_plan(path: Path) -> dict[str, Any]:
+def read_plan(path: Path) -> Plan:
+    """The plan that a campaign stored.
+
+    Raises:
+        NB201Error: if it is damaged, or of another version.
+    """
     try:
-        plan = json.loads(path.read_text())
-        if not isinstance(plan, dict):
-            raise ValueError("it is no object")
-    except ValueError as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or set(found) != {field.name for field in fields(Plan)}:
+            raise ValueError("it is no plan of this version")
+        plan = Plan(**found)
+        plan.check()
+    except (ValueError, RecursionError) as error:
         raise NB201Error(f"{path} is no plan ({error}); remove the folder and generate again") from None
     return plan
 
@@ -299,13 +293,10 @@ def merge(outs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -
     for folder in folders:
         if not (folder / PLAN).exists():
             raise NB201Error(f"{folder} has no {PLAN}: no campaign was begun there")
-        plans.append(_read_plan(folder / PLAN))
-    if any(plan != plans[0] for plan in plans):
+        plans.append(read_plan(folder / PLAN))
+    plan = plans[0]
+    if any(other != plan for other in plans):
         raise NB201Error("the parts belong to different plans")
-    try:
-        plan = Plan(**plans[0])
-    except TypeError as error:
-        raise NB201Error(f"{folders[0] / PLAN} is a plan of another version ({error})") from None
     blocks = plan.blocks()
     found = {block: next((f / block.file for f in folders if (f / block.file).exists()), None) for block in blocks}
     if missing := [block.file for block, path in found.items() if path is None]:
@@ -324,16 +315,18 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
     for block, path in files.items():
         trial, cells = seeds.index(block.seed), list(block.cells)
         try:
-            with np.load(path, allow_pickle=False) as part:
-                for split in images.splits:
-                    correct[split][trial][:, cells] = part[f"{split}/correct"]
-                    loss[split][trial][:, cells] = part[f"{split}/loss"]
-                for name, values in seconds.items():
-                    values[trial, cells] = part[name]
-                for name, found in made_with.items():
-                    found.add(str(part[name]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise TableFormatError(f"{path} is damaged ({error}); remove it and generate again") from None
+            part = read_npz(path)
+            if part["cells"].tolist() != cells:
+                raise ValueError("other cells")
+            for split in images.splits:
+                correct[split][trial][:, cells] = part[f"{split}/correct"]
+                loss[split][trial][:, cells] = part[f"{split}/loss"]
+            for name, values in seconds.items():
+                values[trial, cells] = part[name]
+            for name, found in made_with.items():
+                found.add(str(part[name]))
+        except (ValueError, KeyError, TypeError):
+            raise TableFormatError(f"{path} is damaged; remove it and generate again") from None
     trained_as = np.where(np.isin(np.arange(NUM_CELLS), range(plan.start, plan.stop)), np.arange(NUM_CELLS), -1)
     if plan.dedupe:
         trained_as = np.where(trained_as >= 0, representatives("exact"), -1)
@@ -372,7 +365,7 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
             images.trained_on,
             epochs=recipe.epochs,
             images=train_images,
-            settings=recipe.settings(),
+            settings=recipe.settings(images.size),
             epoch_seconds=step * steps,
             trained_as=trained_as if plan.dedupe else None,
         )

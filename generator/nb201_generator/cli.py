@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nb201_env import NB201Error, open_table
+from nb201_env.console import progress_bar
 
 if TYPE_CHECKING:
     from nb201_generator.campaign import Plan
@@ -57,11 +57,8 @@ def generate(
     if dry_run:
         _describe(plan, jobs, (index, count))
         return
-    columns = (TextColumn("blocks"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("blocks", total=None)
-        failures = run(plan, out, jobs, (index, count), lambda done, all_: bar.update(task, completed=done, total=all_))
+    with progress_bar("blocks") as progress:
+        failures = run(plan, out, jobs, (index, count), progress)
     for failure in failures:
         typer.echo(failure, err=True)
     if failures:
@@ -86,19 +83,24 @@ def merge(
 
 def _numbers(text: str, separator: str, expected: str) -> tuple[int, int]:
     first, _, second = text.partition(separator)
-    if not (first.isdecimal() and second.isdecimal()):
+    if not (first.isdecimal() and second.isdecimal() and max(len(first), len(second)) < 10):
         raise NB201Error(f"{expected}, got {text!r}")
     return int(first), int(second)
 
 
-def _peak_megabytes(device: str) -> float:
-    import resource
-
+def _peak_memory(device: str) -> str:
+    """Of this process or on its GPU, in words; nothing where the system does not say."""
     import torch
 
     if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        return f"; peak memory {torch.cuda.max_memory_allocated(device) / 1e6:,.0f} MB a process"
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return ""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes or kibibytes
+    peak = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f"; peak memory {peak / 1e6:,.0f} MB a process"
 
 
 def _describe(plan: Plan, jobs: int, shard: tuple[int, int]) -> None:
@@ -129,7 +131,7 @@ def _describe(plan: Plan, jobs: int, shard: tuple[int, int]) -> None:
     timing = alone * sum(len(block.cells) for block in blocks) / jobs
     typer.echo(
         f"{len(plan.trained())} cells x {plan.trials} trials: here {len(blocks)} blocks of up to {len(sample)} cells, "
-        f"{steps} steps each; peak memory {_peak_megabytes(plan.device):,.0f} MB a process"
+        f"{steps} steps each{_peak_memory(plan.device)}"
     )
     typer.echo(
         f"about {_duration(training)} of training and {_duration(timing)} of timing each cell alone, with {jobs} "

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env import NB201Error
+from nb201_env.files import read_npz
 
 SPLITS = ("train", "valid", "test")
 
@@ -169,26 +169,42 @@ def _coloured(
 
 
 def _from_npz(path: Path) -> ImageSet:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise NB201Error(f"{path}: no plain .npz ({error})") from None
-    splits = {}
-    for split in SPLITS:
-        missing = {f"{split}_images", f"{split}_labels"} - set(arrays)
-        if missing:
-            raise NB201Error(f"{path} has no array {sorted(missing)[0]!r}; it has {', '.join(sorted(arrays))}")
-        images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
-        square = images.ndim == 4 and images.shape[1] == 3 and images.shape[2] == images.shape[3]
-        if not square or images.shape[2] % 4 or labels.shape != images.shape[:1] or labels.min() < 0:
+    arrays = read_npz(path, MAX_BYTES)
+    if missing := {f"{split}_{what}" for split in SPLITS for what in ("images", "labels")} - set(arrays):
+        raise NB201Error(f"{path} has no array {min(missing)!r}; it has {', '.join(sorted(arrays))}")
+    found = {split: _checked_split(path, split, arrays) for split in SPLITS}
+    sizes = {split: images.shape[2] for split, (images, _) in found.items()}
+    if len(set(sizes.values())) > 1:
+        raise NB201Error(f"{path}: images must be of one size in all splits, got {sizes}")
+    classes = int(found["train"][1].max()) + 1
+    for split, (_, labels) in found.items():
+        if classes > len(found["train"][1]) or labels.max() >= classes:
             raise NB201Error(
-                f"{path}: {split}_images must be (n, 3, size, size) with size a multiple of 4 and {split}_labels (n,) "
-                f"from 0, got {images.shape} and {labels.shape}"
+                f"{path}: {split}_labels go up to {labels.max()}: classes are numbered from 0, and the training images "
+                "must have the highest"
             )
-        scale = 255.0 if images.dtype == np.uint8 else 1.0
-        splits[split] = Split((images / scale).astype(np.float32), labels.astype(np.int64))
-    return _normalised(path.stem, splits)
+    return _normalised(path.stem, {split: Split(*pair) for split, pair in found.items()})
+
+
+MAX_BYTES = 8 << 30
+"""Largest `.npz` of images that is read."""
+
+
+def _checked_split(path: Path, split: str, arrays: dict[str, Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Images as float32 and labels as int64 of one split of an `.npz`."""
+    images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
+    square = images.ndim == 4 and images.shape[1] == 3 and images.shape[2] == images.shape[3] and images.size > 0
+    whole = labels.dtype.kind in "iu" and labels.shape == images.shape[:1]
+    if not square or images.shape[2] % 4 or images.dtype.kind not in "fiu" or not whole or labels.min() < 0:
+        raise NB201Error(
+            f"{path}: {split}_images must be (n, 3, size, size) with size a multiple of 4 and {split}_labels (n,) "
+            f"whole numbers from 0, got {images.dtype} {images.shape} and {labels.dtype} {labels.shape}"
+        )
+    with np.errstate(over="ignore"):
+        scaled = (images / (255.0 if images.dtype == np.uint8 else 1.0)).astype(np.float32)
+    if not np.isfinite(scaled).all():
+        raise NB201Error(f"{path}: {split}_images has values that are not finite")
+    return scaled, labels.astype(np.int64)
 
 
 DRAWN = {"digits": digits, "gratings": gratings}

@@ -82,8 +82,8 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     if recipe.flip:
         mirrored = torch.rand(count, generator=generator).to(device) < 0.5
         images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
-    if recipe.crop_padding:
-        pad, size = recipe.crop_padding, images.shape[-1]
+    size = images.shape[-1]
+    if pad := recipe.padding(size):
         corner = torch.randint(2 * pad + 1, (2, count, 1), generator=generator).to(device)
         rows, columns = corner + torch.arange(size, device=device)
         padded = functional.pad(images, (pad, pad, pad, pad))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from abc import abstractmethod
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -13,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS, Cell
+from nb201_env import checks
+from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS
 from nb201_env.clock import SimulatedClock
 from nb201_env.envs.masks import allowed_cells
 from nb201_env.envs.objectives import Objectives
@@ -28,9 +28,6 @@ ON_EXHAUSTED = ("truncate", "raise")
 
 ONEHOT = np.eye(len(OPS), dtype=np.float32)[ALL_OPS].reshape(NUM_CELLS, len(EDGES) * len(OPS))
 """The ops of all cells, one-hot, float32 (15625, 30)."""
-
-arch_of = lru_cache(maxsize=None)(lambda index: Cell(index).arch)
-"""Arch string of an index."""
 
 Observation = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 Info = dict[str, Any]
@@ -71,10 +68,11 @@ class CellEnv(gym.Env[Observation, int]):
         on_exhausted: str = "truncate",
         render_mode: str | None = None,
     ):
-        check("observation", observation, OBSERVATIONS)
-        check("reward", reward, self.rewards)
-        check("on_exhausted", on_exhausted, ON_EXHAUSTED)
-        check("render_mode", render_mode, (None, *RENDER_MODES))
+        checks.one_of("observation", observation, OBSERVATIONS)
+        checks.one_of("reward", reward, self.rewards)
+        checks.one_of("on_exhausted", on_exhausted, ON_EXHAUSTED)
+        checks.one_of("render_mode", render_mode, (None, *RENDER_MODES))
+        checks.text("mask", mask, "none")
         if reward == "improvement" and observation == "index":
             raise NB201Error("reward='improvement' shows the incumbent's accuracy: use observation='onehot' or 'dict'")
         if objectives and reward in ("improvement", "regret"):
@@ -83,7 +81,7 @@ class CellEnv(gym.Env[Observation, int]):
         self._observation = observation
         self._reward_name = reward
         self._mask_name = mask
-        self._wanted = dict(objectives or {})
+        self._wanted = objectives or {}
         self._shows_mask = observation == "dict" or mask != "none"
         self._raises = on_exhausted == "raise"
         self._table = open_table(table)
@@ -154,13 +152,16 @@ class CellEnv(gym.Env[Observation, int]):
         """Take over reset options that set something, and say whether they ask for a new search."""
         if not options:
             return False
-        if unknown := set(options) - set(self.reset_options):
-            raise NB201Error(f"unknown reset options {sorted(unknown)}; known are {', '.join(self.reset_options)}")
+        options = checks.mapping("reset options", options, self.reset_options)
         changes: dict[str, Any] = {key: options[key] for key in ("dataset", "recipe", "epoch") if key in options}
         if changes or "budget" in options:
             budget = options.get("budget", self._clock["budget"])
             self._open_oracle(self._column | changes, self._clock | {"budget": budget})
-        return bool(changes or options.get("new_search") or {"budget", "trial_seed"} & set(options))
+        return bool(
+            changes
+            or checks.truth("new_search", options.get("new_search", False))
+            or {"budget", "trial_seed"} & set(options)
+        )
 
     def _pay(self, result: Evaluation, incumbent: float) -> float:
         """The reward of an observed query; `incumbent` is the incumbent's accuracy before it."""
@@ -197,12 +198,9 @@ class CellEnv(gym.Env[Observation, int]):
             info["reward_vector"] = vector * result.observed
         info |= {
             "index": result.index,
-            "arch": arch_of(result.index) if result.index >= 0 else "",
             "accuracy": result.accuracy,
             "observed": result.observed,
             "trial": result.trial,
-            "dataset": oracle.dataset,
-            "recipe": oracle.recipe,
             "epoch": result.epoch,
             "query_seconds": result.seconds,
             "seconds_used": clock.seconds_used,
@@ -237,12 +235,6 @@ class CellEnv(gym.Env[Observation, int]):
         """Observed accuracy of the cell in hand, if it has been observed."""
 
 
-def check(what: str, value: object, allowed: tuple[object, ...]) -> None:
-    """Raise NB201Error for an argument that is not one of those allowed."""
-    if value not in allowed:
-        raise NB201Error(f"{what} must be one of {', '.join(map(str, allowed))}, got {value!r}")
-
-
 def search_seed(trial_seed: object, seed: object, rng: np.random.Generator) -> int:
     """What a new search is seeded with: the option `trial_seed`, or the reset's seed, or a draw.
 
@@ -250,11 +242,7 @@ def search_seed(trial_seed: object, seed: object, rng: np.random.Generator) -> i
         NB201Error: if what was given is not an integer from 0 to 2**64 - 1.
     """
     given = seed if trial_seed is None else trial_seed
-    if given is None:
-        return int(rng.integers(2**32))
-    if isinstance(given, bool) or not isinstance(given, int | np.integer) or not 0 <= given < 2**64:
-        raise NB201Error(f"a seed must be an integer from 0 to 2**64 - 1, got {given!r}")
-    return int(given)
+    return int(rng.integers(2**32)) if given is None else checks.seed("a seed", given)
 
 
 def checked_action(action: object, count: int) -> int:

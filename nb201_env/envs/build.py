@@ -77,11 +77,11 @@ class BuildCellEnv(CellEnv):
     drawn, is for that search alone, and the same for all lanes.
 
     ## Info
-    At the end of an episode: `index`, `arch`, `accuracy`, `observed`, `trial` (-1: the mean), `dataset`, `recipe`,
-    `epoch`, `query_seconds`, `seconds_used`, `seconds_left` (inf: no limit), `incumbent_index` (-1: none),
-    `incumbent_accuracy`, `n_queries`, `n_distinct`, `repeat`, `budget_exhausted`. `action_mask` is there at every
-    step with `observation="dict"` or a mask other than none, and nothing else before the end. An episode that ended
-    before its cell was complete has index -1 and arch "". With `objectives` also `reward_vector`, float64
+    At the end of an episode: `index`, `accuracy`, `observed`, `trial` (-1: the mean), `epoch`, `query_seconds`,
+    `seconds_used`, `seconds_left` (inf: no limit), `incumbent_index` (-1: none), `incumbent_accuracy`, `n_queries`,
+    `n_distinct`, `repeat`, `budget_exhausted`; `Cell(info["index"]).arch` is the cell's arch string. `action_mask` is
+    there at every step with `observation="dict"` or a mask other than none, and nothing else before the end. An episode
+    that ended before its cell was complete has index -1. With `objectives` also `reward_vector`, float64
     (objectives,): those objectives in the order given, in natural units, negated, so that larger is better, and 0 where
     nothing was observed. `"error": 0` adds the error without weighing it.
 

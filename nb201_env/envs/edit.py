@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from nb201_env import checks
 from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS, Cell, index_of
 from nb201_env.envs.base import ONEHOT, CellEnv, Info, Observation, checked_action
 from nb201_env.envs.rewards import REWARDS
@@ -114,14 +115,12 @@ class EditCellEnv(CellEnv):
     num_actions: ClassVar[int] = NUM_ACTIONS
 
     def __init__(self, horizon: int = 24, **kwargs: Any):
-        if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
-            raise NB201Error(f"horizon must be at least 1 step, got {horizon!r}")
+        self.horizon = checks.whole("horizon", horizon, 1)
         super().__init__(**kwargs)
-        self.horizon = horizon
         self._index = 0
         self._value = 0.0  # what the present cell is worth, for rewards that are differences
         self._result = self._nothing()
-        self._steps = horizon
+        self._steps = self.horizon
 
     def _slots(self) -> tuple[int, int]:
         return _EDGES, _OPS

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nb201_env import checks
 from nb201_env.cell import NUM_CELLS
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.oracle import Oracle
@@ -38,17 +39,14 @@ class Objectives:
     """
 
     def __init__(self, wanted: Mapping[str, float | str], oracle: Oracle):
+        wanted = checks.mapping("objectives", wanted, OBJECTIVES)
         self.names = tuple(wanted)
         self._weights, self._limits = np.zeros(len(wanted)), np.full(len(wanted), np.inf)
         for position, (name, value) in enumerate(wanted.items()):
-            if name not in OBJECTIVES:
-                raise NB201Error(f"an objective is one of {', '.join(OBJECTIVES)}, got {name!r}")
             if isinstance(value, str):
                 self._limits[position] = _limit(name, value)
-            elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf:
-                raise NB201Error(f"the weight of {name} must be a number from 0, or a limit '<=X', got {value!r}")
             else:
-                self._weights[position] = value
+                self._weights[position] = checks.number(f"the weight of {name}", value, 0.0, fix=", or a limit '<=X'")
         self._costs = np.stack([_costs(name, oracle) for name in wanted], axis=1)
         for name, costs in zip(wanted, self._costs.T, strict=True):
             if missing := np.count_nonzero(np.isnan(costs)):

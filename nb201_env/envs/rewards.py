@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from nb201_env.errors import NB201Error
 from nb201_env.oracle import Oracle
@@ -28,13 +29,32 @@ def make_reward(name: str, oracle: Oracle) -> Reward:
         NB201Error: for an unknown name.
     """
     if name in ("accuracy", "change"):
-        return lambda accuracy, incumbent: accuracy
+        return _accuracy
     if name == "improvement":
-        return lambda accuracy, incumbent: max(0.0, accuracy - incumbent)
+        return _improvement
     if name == "log-error":
-        least = 0.5 / oracle.table.num_images(oracle.dataset, oracle.recipe, oracle.split)
-        return lambda accuracy, incumbent: -math.log(max(1.0 - accuracy, least))
+        images = oracle.table.num_images(oracle.dataset, oracle.recipe, oracle.split)
+        return partial(_log_error, 0.5 / images)
     if name == "regret":
-        best = float(oracle.table.accuracy(oracle.dataset, oracle.split, oracle.recipe, oracle.epoch).max())
-        return lambda accuracy, incumbent: accuracy - best
+        best = oracle.table.accuracy(oracle.dataset, oracle.split, oracle.recipe, oracle.epoch).max()
+        return partial(_regret, float(best))
     raise NB201Error(f"reward must be one of {', '.join(REWARDS)}, got {name!r}")
+
+
+# functions of the module, so that an environment that has one can be pickled
+
+
+def _accuracy(accuracy: float, incumbent: float) -> float:
+    return accuracy
+
+
+def _improvement(accuracy: float, incumbent: float) -> float:
+    return max(0.0, accuracy - incumbent)
+
+
+def _log_error(least: float, accuracy: float, incumbent: float) -> float:
+    return -math.log(max(1.0 - accuracy, least))
+
+
+def _regret(best: float, accuracy: float, incumbent: float) -> float:
+    return accuracy - best

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from nb201_env import checks
 from nb201_env.cell import EDGES, OPS
-from nb201_env.envs.base import Info, arch_of, check, checked_action, search_seed
+from nb201_env.envs.base import Info, checked_action, search_seed
 from nb201_env.envs.render import RENDER_MODES, Scene, draw
 from nb201_env.envs.search_lanes import DECIDE, SearchLanes, SearchTask
 from nb201_env.errors import NB201Error
@@ -25,6 +26,9 @@ RESET_OPTIONS = ("new_search", "budget", "trial_seed", "task")
 
 _TASK_KEYS = ("table", "dataset", "recipe", "epoch", "rungs")
 _ONE = np.zeros(1, np.intp)
+
+MAX_HISTORY = 1000
+"""Most queries that an observation can show."""
 
 
 class SearchEnv(gym.Env[Any, Any]):
@@ -73,7 +77,7 @@ class SearchEnv(gym.Env[Any, Any]):
 
     ## Episode end
     Terminated by the purchase that does not fit the budget, which is not observed, or that is the last of
-    `max_queries`. Never truncated.
+    `max_queries`. Never truncated: at most seven steps lead to a purchase.
 
     ## Arguments
     * `table`, `dataset`, `recipe`, `epoch`, `split`, `trial`: see [the oracle](../oracle-and-clock.md); `trial` may not
@@ -81,7 +85,8 @@ class SearchEnv(gym.Env[Any, Any]):
     * `rungs`: epochs at which a cell can be seen, ascending; None means 1, 3 and the last, if the table has them.
     * `budget`: seconds of a search; None means 20 times the mean cost of a full training on the task.
     * `charge`: `resume`, which pays for the epochs that a purchase adds, or `fresh`, which pays for all.
-    * `max_queries`: purchases of a search, None for no limit.
+    * `max_queries`: purchases of a search. None means one more than the budget can pay for where no purchase is
+      repeated: only a search that buys again what it has seen, which may cost nothing, ends by it.
     * `action`, `observation`, `history`, `reward`: as above.
     * `tasks`: dicts of `table`, `dataset`, `recipe`, `epoch` and `rungs`, one of which each search is over; what a dict
       leaves out, the arguments say. All must have the same number of rungs. `task_sampling`: `uniform`, or
@@ -130,23 +135,22 @@ class SearchEnv(gym.Env[Any, Any]):
         objectives: Mapping[str, float | str] | None = None,
         render_mode: str | None = None,
     ):
-        check("action", action, ACTIONS)
-        check("charge", charge, CHARGES)
-        check("observation", observation, OBSERVATIONS)
-        check("reward", reward, REWARDS)
-        check("task_sampling", task_sampling, TASK_SAMPLING)
-        check("render_mode", render_mode, (None, *RENDER_MODES))
-        _check_number("history", history, 0, whole=True)
-        _check_number("perturb", perturb, 0.0)
+        checks.one_of("action", action, ACTIONS)
+        checks.one_of("charge", charge, CHARGES)
+        checks.one_of("observation", observation, OBSERVATIONS)
+        checks.one_of("reward", reward, REWARDS)
+        checks.one_of("task_sampling", task_sampling, TASK_SAMPLING)
+        checks.one_of("render_mode", render_mode, (None, *RENDER_MODES))
+        history = checks.whole("history", history, 0, MAX_HISTORY)
+        perturb = checks.number("perturb", perturb, 0.0)
         self.render_mode = render_mode
         self.sequential = action == "sequential"
         self._observation, self._sampling = observation, task_sampling
         defaults = {"table": table, "dataset": dataset, "recipe": recipe, "epoch": epoch, "rungs": rungs}
         given = [{}] if tasks is None else tasks
-        sound = isinstance(given, list | tuple) and all(isinstance(task, Mapping) for task in given)
-        if not given or not sound or any(set(task) - set(_TASK_KEYS) for task in given):
-            raise NB201Error(f"tasks must be one dict or more of {', '.join(_TASK_KEYS)}, got {tasks!r}")
-        columns = [defaults | dict(task) for task in given]
+        if not isinstance(given, list | tuple) or not given:
+            raise NB201Error(f"tasks must be a list of dicts of {', '.join(_TASK_KEYS)}, got {checks.shown(tasks)}")
+        columns = [defaults | checks.mapping("tasks", task, _TASK_KEYS) for task in given]
         made = [
             SearchTask(**column, split=split, trial=trial, budget=budget, charge=charge,
                        max_queries=max_queries, objectives=objectives)
@@ -155,7 +159,7 @@ class SearchEnv(gym.Env[Any, Any]):
         if len({len(task.rungs) for task in made}) > 1:
             rungs_of = ", ".join(f"{task.oracle.dataset}: {list(task.rungs)}" for task in made)
             raise NB201Error(f"all tasks must have the same number of rungs, got {rungs_of}")
-        self.searches = SearchLanes(made, 1, reward, charge, max_queries, history, perturb)
+        self.searches = SearchLanes(made, 1, reward, charge, history, perturb)
         self._running = False
         self._round = 0
         self._make_spaces(history)
@@ -206,8 +210,7 @@ class SearchEnv(gym.Env[Any, Any]):
 
     def configure(self, options: Mapping[str, Any]) -> None:
         """Take over reset options that set something."""
-        if unknown := set(options) - set(RESET_OPTIONS):
-            raise NB201Error(f"unknown reset options {sorted(unknown)}; known are {', '.join(RESET_OPTIONS)}")
+        checks.mapping("reset options", options, RESET_OPTIONS)
         if "budget" in options:
             self.searches.set_budget(options["budget"])
 
@@ -215,8 +218,7 @@ class SearchEnv(gym.Env[Any, Any]):
         """Position of the task that a search is over."""
         count = len(self.searches.tasks)
         if chosen is not None:
-            check("the option task", chosen, tuple(range(count)))
-            return int(chosen)
+            return checks.whole("the option task", chosen, 0, count - 1)
         if self._sampling == "round-robin":
             return searches_before % count
         return int(np.random.default_rng([seed, 1]).integers(count))
@@ -244,8 +246,7 @@ class SearchEnv(gym.Env[Any, Any]):
         for key, values in found.items():
             if key not in ("reward", "queried"):
                 info[key] = values[0] if values.ndim > 1 else values[0].item()
-        oracle = self.searches.tasks[info["task"]].oracle
-        return info | {"arch": arch_of(info["index"]), "dataset": oracle.dataset, "recipe": oracle.recipe}
+        return info
 
     def _mask_info(self) -> Info:
         return {"action_mask": self.searches.legal()[0]} if self.sequential else {}
@@ -302,9 +303,3 @@ def checked_queries(actions: npt.NDArray[Any], rungs: int) -> tuple[npt.NDArray[
                          f"got {actions.tolist()!r}")  # fmt: skip
     actions = actions.astype(np.int64)
     return actions[:, : len(EDGES)], actions[:, len(EDGES)] + 1
-
-
-def _check_number(name: str, value: object, least: float, whole: bool = False) -> None:
-    kinds = int if whole else int | float
-    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value < np.inf:
-        raise NB201Error(f"{name} must be a{' whole' if whole else ''} number from {least:g}, got {value!r}")

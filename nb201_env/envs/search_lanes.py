@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nb201_env import checks
 from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS
 from nb201_env.clock import SimulatedClock
 from nb201_env.envs.base import ONEHOT
@@ -17,7 +18,7 @@ from nb201_env.envs.masks import INDEX_OF_CODE, codes_of
 from nb201_env.envs.objectives import Objectives
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.lanes import Arrays, Lanes
-from nb201_env.oracle import NO_TRIAL, Oracle, drawn_trials, refuse_endless
+from nb201_env.oracle import NO_TRIAL, Oracle, drawn_trials
 from nb201_env.table import open_table
 
 DECIDE = len(EDGES)
@@ -47,7 +48,7 @@ class SearchTask:
         rungs: epochs at which a cell can be seen, ascending; None means 1, 3 and the last.
         budget: seconds of a search; None means 20 times the mean cost of a full training.
         charge: `resume` or `fresh`, see `nb201_env.clock.SimulatedClock`.
-        max_queries: of a search, None for no limit.
+        max_queries: purchases of a search; None for more than it can make without repeating one.
         objectives: see `nb201_env.envs.objectives.Objectives`.
 
     Attributes:
@@ -72,11 +73,11 @@ class SearchTask:
         max_queries: int | None,
         objectives: Mapping[str, float | str] | None,
     ):
-        if trial == "per-query":
+        if isinstance(trial, str) and trial == "per-query":
             raise NB201Error("a curve belongs to one training: trial must be per-search, mean or a number")
         opened = open_table(table)
         if rungs is not None and (not isinstance(rungs, list | tuple) or not rungs):
-            raise NB201Error(f"rungs must be a list of epochs, got {rungs!r}")
+            raise NB201Error(f"rungs must be a list of epochs, got {checks.shown(rungs)}")
         last = epoch if epoch is not None or rungs is None else rungs[-1]
         self.oracle = Oracle(opened, dataset, recipe, last, split, trial)
         last = self.oracle.epoch
@@ -86,14 +87,14 @@ class SearchTask:
             for rung in self.rungs
         ]
         self.accuracy = np.stack(by_rung)
-        if isinstance(trial, int):
-            self.accuracy = self.accuracy[..., trial : trial + 1]
+        if isinstance(self.oracle.trial, int):
+            self.accuracy = self.accuracy[..., self.oracle.trial : self.oracle.trial + 1]
         self._refuse_missing()
         self.train = np.stack([self.oracle.seconds_at(rung)[0] for rung in self.rungs])
         self.evaluation = self.oracle.seconds_at(last)[1]
         self.true = opened.accuracy(dataset, split, recipe, last)
         self.default_budget = float(DEFAULT_BUDGET * (self.train[-1] + self.evaluation).mean())
-        self._rules = charge, max_queries
+        self._charge, self._max_queries = charge, max_queries
         self.budget = self.checked_budget(budget)
         self.objectives = Objectives(objectives, self.oracle) if objectives else None
 
@@ -101,19 +102,26 @@ class SearchTask:
         """Seconds of a search, the task's own for None.
 
         Raises:
-            NB201Error: if it is no budget, buys nothing, or would never be used up.
+            NB201Error: if it is no budget, or buys nothing.
         """
         seconds = self.default_budget if budget is None else budget
-        charge, max_queries = self._rules
-        clock = SimulatedClock(seconds, charge, "stop-before", max_queries)
+        SimulatedClock(seconds, self._charge, "stop-before", self._max_queries)
         cheapest = float((self.train[0] + self.evaluation).min())
         if seconds < cheapest:
             raise NB201Error(
                 f"a budget of {seconds:g} s buys nothing: the cheapest cell of {self.oracle.dataset} costs "
                 f"{cheapest:.1f} s at epoch {self.rungs[0]}"
             )
-        refuse_endless(clock, bool(self.evaluation.any()))
         return float(seconds)
+
+    def purchases(self, budget: float) -> int:
+        """After how many purchases a search ends: `max_queries`, or more than it can make without repeating one."""
+        if self._max_queries is not None:
+            return self._max_queries
+        added = np.diff(self.train, axis=0, prepend=0.0) if self._charge == "resume" else self.train
+        cheapest = float((added + self.evaluation).min())
+        different = NUM_CELLS * len(self.rungs)
+        return different if cheapest * different <= budget else int(budget / cheapest) + 1
 
     def _refuse_missing(self) -> None:
         order, count = self.oracle.available
@@ -136,10 +144,10 @@ class SearchTask:
 def _checked_rungs(rungs: Sequence[int] | None, last: int, epochs: Sequence[int]) -> tuple[int, ...]:
     if rungs is None:  # the oracle has checked `last`
         return (*(rung for rung in DEFAULT_RUNGS if rung < last and rung in epochs), last)
-    whole = all(isinstance(rung, int) and not isinstance(rung, bool) and rung > 0 for rung in rungs)
+    whole = all(checks.is_whole(rung) and rung > 0 for rung in rungs)
     if not whole or not 1 <= len(rungs) <= 15 or list(rungs) != sorted(set(rungs)) or rungs[-1] != last:
-        raise NB201Error(f"rungs must be 1 to 15 ascending epochs that end with {last}, got {list(rungs)!r}")
-    return tuple(rungs)
+        raise NB201Error(f"rungs must be 1 to 15 ascending epochs that end with {last}, got {checks.shown(rungs)}")
+    return tuple(map(int, rungs))
 
 
 class SearchLanes:
@@ -150,7 +158,6 @@ class SearchLanes:
         lanes: number of searches.
         reward: improvement, area or true.
         charge: resume or fresh.
-        max_queries: of a search, None for no limit.
         history: number of queries that are remembered for observations.
         perturb: standard deviation of the random field that is added to a task's accuracies.
 
@@ -167,12 +174,11 @@ class SearchLanes:
         lanes: int,
         reward: str,
         charge: str,
-        max_queries: int | None,
         history: int,
         perturb: float,
     ):
         self.tasks, self.lanes = tuple(tasks), lanes
-        self._reward, self._charge, self._max_queries = reward, charge, max_queries
+        self._reward, self._charge = reward, charge
         self._history, self._perturb = history, perturb
         self.rungs = len(tasks[0].rungs)
         trials = max(task.accuracy.shape[2] for task in tasks)
@@ -206,14 +212,15 @@ class SearchLanes:
 
     def with_lanes(self, lanes: int) -> SearchLanes:
         """The same in another number of lanes, before any search."""
-        return SearchLanes(
-            self.tasks, lanes, self._reward, self._charge, self._max_queries, self._history, self._perturb
-        )
+        return SearchLanes(self.tasks, lanes, self._reward, self._charge, self._history, self._perturb)
 
     def set_budget(self, seconds: float | None) -> None:
         """Give all searches another budget, or each its task's own."""
         self._budgets = np.array(
             [task.budget if seconds is None else task.checked_budget(seconds) for task in self.tasks]
+        )
+        self._purchases = np.array(
+            [task.purchases(budget) for task, budget in zip(self.tasks, self._budgets.tolist(), strict=True)]
         )
 
     @property
@@ -283,8 +290,7 @@ class SearchLanes:
         self._bought[lanes[fits], cells[fits]] |= (1 << (rung[fits] - 1)).astype(np.uint16)
         self._remember(lanes[fits], cells[fits], rung[fits], accuracy[fits])
         self.ended[lanes] = ~fits
-        if self._max_queries is not None:
-            self.ended[lanes] |= self.n_queries[lanes] >= self._max_queries
+        self.ended[lanes] |= self.n_queries[lanes] >= self._purchases[task]
         reward += self._pay_at_end(lanes[self.ended[lanes]])
         return self._account(lanes, reward, {
             "index": cells,
@@ -378,11 +384,21 @@ class SearchLanes:
         kind = self.tasks[0].oracle.trial
         if isinstance(kind, int):
             account["trial"] = np.where(account["observed"], kind, np.where(rows, NO_TRIAL, 0))
-        budget = self.budget
-        account |= {
+        account |= self.accounts()
+        if self.tasks[0].objectives is not None:
+            vectors = [
+                task.objectives.vector(account["index"], account["accuracy"]) for task in self.tasks if task.objectives
+            ]
+            account["reward_vector"] = np.stack(vectors)[self.task, np.arange(self.lanes)]
+            account["reward_vector"] *= account["observed"][:, None]
+        return account
+
+    def accounts(self) -> Arrays:
+        """Where every search stands, by the keys of an environment's info, as new arrays (lanes,)."""
+        return {
             "task": self.task.copy(),
             "seconds_used": self.seconds_used.copy(),
-            "seconds_left": np.maximum(0.0, budget - self.seconds_used),
+            "seconds_left": np.maximum(0.0, self.budget - self.seconds_used),
             "incumbent_index": self.incumbent.copy(),
             "incumbent_accuracy": self.incumbent_accuracy.copy(),
             "incumbent_epoch": np.where(
@@ -392,13 +408,6 @@ class SearchLanes:
             "n_distinct": self.n_distinct.copy(),
             "budget_exhausted": self.ended.copy(),
         }
-        if self.tasks[0].objectives is not None:
-            vectors = [
-                task.objectives.vector(account["index"], account["accuracy"]) for task in self.tasks if task.objectives
-            ]
-            account["reward_vector"] = np.stack(vectors)[self.task, np.arange(self.lanes)]
-            account["reward_vector"] *= account["observed"][:, None]
-        return account
 
     def legal(self) -> npt.NDArray[np.int8]:
         """Legal actions of the sequential kind, int8 (lanes, max(5, rungs + 1))."""

@@ -22,8 +22,7 @@ class SearchVectorEnv(LanesEnv):
     Args:
         num_envs: number of lanes.
         autoreset_mode: see `nb201_env.envs.vector.LanesEnv`.
-        kwargs: of the single environment. Info leaves out the strings `arch`, which is `nb201_env.Cell(index).arch`,
-            `dataset` and `recipe`, which are those of `task`.
+        kwargs: of the single environment.
     """
 
     def __init__(self, num_envs: int = 1, *, autoreset_mode: str = "SameStep", **kwargs: Any):
@@ -104,6 +103,10 @@ class SearchVectorEnv(LanesEnv):
         rows = np.zeros(self.num_envs, bool)
         rows[lanes] = True
         return masked({"action_mask": self._single.searches.legal() * rows[:, None]}, rows)
+
+    def accounts(self) -> dict[str, npt.NDArray[Any]]:
+        """Where every lane's search stands, by the keys of its info, as new arrays (num_envs,)."""
+        return self._single.searches.accounts()
 
     def action_masks(self) -> Bools:
         """Legal actions of every lane, bool (num_envs, actions); all for `action="joint"`."""

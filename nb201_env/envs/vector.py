@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from nb201_env.envs.base import CellEnv, check, search_seed
+from nb201_env import checks
+from nb201_env.envs.base import CellEnv, search_seed
 from nb201_env.errors import BudgetExhaustedError, NB201Error
 from nb201_env.lanes import Lanes, LaneSearches, SharedSearch
 
@@ -37,13 +40,13 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
     """
 
     metadata = {"render_modes": [], "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
+    _spec: EnvSpec | None = None
 
     def __init__(self, single: Any, num_envs: int, autoreset_mode: str):
         modes = {mode.value: mode for mode in AutoresetMode}
         autoreset_mode = getattr(autoreset_mode, "value", autoreset_mode)
-        check("autoreset_mode", autoreset_mode, tuple(modes))
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-            raise NB201Error(f"num_envs must be at least 1, got {num_envs!r}")
+        checks.one_of("autoreset_mode", autoreset_mode, tuple(modes))
+        num_envs = checks.whole("num_envs", num_envs, 1)
         if single.render_mode is not None:
             raise NB201Error(
                 f"a vector environment draws nothing: render_mode must be None, got {single.render_mode!r}"
@@ -63,6 +66,18 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
         self._generators: list[np.random.Generator] | None = None
         self._seeds: list[int] | None = None
 
+    @property
+    def spec(self) -> EnvSpec | None:
+        """How the environment was made, as plain data: an autoreset mode is its name, so that it becomes JSON."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        if spec is not None:
+            kwargs = {key: getattr(value, "value", value) for key, value in spec.kwargs.items()}
+            spec = replace(spec, kwargs=kwargs)
+        self._spec = spec
+
     @abstractmethod
     def _begin(self, lanes: Lanes) -> None:
         """Begin an episode in some lanes."""
@@ -74,6 +89,10 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
     @abstractmethod
     def _reset_info(self, lanes: Lanes) -> Infos:
         """What a reset says about some lanes."""
+
+    @abstractmethod
+    def accounts(self) -> dict[str, npt.NDArray[Any]]:
+        """Where every lane's search stands, by the keys of its info, as new arrays (num_envs,)."""
 
     def _masked_lanes(self, mask: Any) -> Lanes:
         if mask is None:
@@ -90,8 +109,8 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
         if seed is None:
             return None
         if _is_seed(seed):
-            super().reset(seed=int(seed))  # type: ignore[arg-type]
-            given: list[Any] = [int(seed) + lane for lane in range(self.num_envs)]  # type: ignore[arg-type]
+            super().reset(seed=int(seed))
+            given: list[Any] = [int(seed) + lane for lane in range(self.num_envs)]
         else:
             given = list(seed) if isinstance(seed, Sequence | np.ndarray) else []
         if len(given) != self.num_envs or not all(one is None or _is_seed(one) for one in given):
@@ -172,8 +191,8 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
         return chosen.astype(np.int64, copy=False)
 
 
-def _is_seed(seed: object) -> bool:
-    return isinstance(seed, int | np.integer) and not isinstance(seed, bool) and bool(0 <= seed < 2**64)
+def _is_seed(seed: object) -> TypeGuard[int]:
+    return checks.is_whole(seed) and 0 <= seed <= checks.MAX_SEED
 
 
 def masked(values: Mapping[str, Any], mask: Bools) -> Infos:
@@ -227,8 +246,7 @@ class CellVectorEnv(LanesEnv):
             workers of one search; queries are charged in lane order, and info has `wall_seconds`, which advances by
             the slowest query of each step (and, where new episodes begin with a query in the same step, by the
             slowest of those).
-        kwargs: of the single environment. Info leaves out the strings `arch`, which is `nb201_env.Cell(index).arch`,
-            `dataset` and `recipe`, which are the same in all lanes: some libraries make tensors of whatever is there.
+        kwargs: of the single environment.
 
     Raises:
         NB201Error: as the single environment does. With `on_exhausted="raise"`, before any lane is reset; in the mode
@@ -240,7 +258,7 @@ class CellVectorEnv(LanesEnv):
     def __init__(
         self, num_envs: int = 1, *, autoreset_mode: str = "SameStep", budget_scope: str = "lane", **kwargs: Any
     ):
-        check("budget_scope", budget_scope, BUDGET_SCOPES)
+        checks.one_of("budget_scope", budget_scope, BUDGET_SCOPES)
         self._single: Any = self.single_env(**kwargs)
         super().__init__(self._single, num_envs, autoreset_mode)
         self._shared = budget_scope == "shared"
@@ -318,6 +336,10 @@ class CellVectorEnv(LanesEnv):
         else:
             paid = np.array([single._reward(a, 0.0) for a in accuracy.tolist()])
         return paid if single._objectives is None else single._objectives.score(paid, cells, accuracy)
+
+    def accounts(self) -> dict[str, npt.NDArray[Any]]:
+        """Where every lane's search stands, by the keys of its info, as new arrays (num_envs,)."""
+        return self._searches.accounts()
 
     def _accounts(self, index: Any, found: Mapping[str, Any]) -> Infos:
         """Info of all lanes by key, without masks."""

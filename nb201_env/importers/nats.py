@@ -1,8 +1,8 @@
 """NATS-Bench's topology space: a `-simple` folder of one file a cell, or the single `.pickle.pbz2` file.
 
-The pickles name three harmless things, and nothing else is allowed. Work goes block by block into `{out}.parts/`, so
-that an interrupted import goes on by the same command, and a folder that has only some of the files can be completed
-later.
+Files are read in confined worker processes; see `nb201_env.importers.unpickle`. What they say goes block by block into
+`{out}.parts/`, so that an interrupted import goes on by the same command, and a folder that has only some of the files
+can be completed later.
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ from __future__ import annotations
 import bz2
 import os
 import shutil
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nb201_env.cell import NUM_CELLS, Cell
-from nb201_env.errors import TableFormatError
-from nb201_env.importers.official import Block, assemble, compact
-from nb201_env.importers.unpickle import restricted_load
-from nb201_env.parallel import worker_map
+from nb201_env.errors import NB201Error, TableFormatError
+from nb201_env.files import in_folder, locked, sweep
+from nb201_env.importers.official import Block, Imported, assemble, compact
+from nb201_env.importers.unpickle import OFFICIAL, bounded, read_files, restricted_load
+from nb201_env.writer import checked_path
 
 SUFFIX = ".pickle.pbz2"
 META = f"meta{SUFFIX}"
@@ -34,31 +31,7 @@ SINGLE_FILE_GB = 34
 """Memory that the single official file takes when it is unpickled, with all its Python objects."""
 
 
-def _scalar(dtype: np.dtype[Any], value: bytes) -> float:
-    return float(np.frombuffer(value, dtype)[0])
-
-
-_ALLOWED = {
-    "collections.OrderedDict": OrderedDict,
-    "numpy.dtype": np.dtype,
-    "numpy.core.multiarray.scalar": _scalar,
-    "numpy._core.multiarray.scalar": _scalar,
-}
-
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What an import did.
-
-    Attributes:
-        cells: number of cells with any value.
-        complaints: stored values that disagree with what the cell is.
-    """
-
-    cells: int
-    complaints: list[str]
 
 
 def import_folder(
@@ -77,30 +50,28 @@ def import_folder(
 
     Raises:
         TableFormatError: if the folder has none of the files, or one is not of the official layout.
+        NB201Error: if `out` cannot be written, or another process imports to it.
     """
-    folder, out = Path(folder), Path(out)
-    _check_meta(folder)
+    folder, out = Path(folder), checked_path(out, replace=True)
     files = _files(folder)
     if not files:
         raise TableFormatError(
             f"{folder} has no file like 000000{SUFFIX}: expected an unpacked NATS-tss-…-simple folder"
         )
-    parts = out.with_name(out.name + ".parts")
-    parts.mkdir(parents=True, exist_ok=True)
-    work = [(start, [i for i in range(start, start + BLOCK) if i in files]) for start in range(0, NUM_CELLS, BLOCK)]
-    todo = [(start, cells) for start, cells in work if cells and not _has(parts, start, cells)]
-    total = len(files)
-    done = total - sum(len(cells) for _, cells in todo)
-    tasks = [([files[i] for i in cells], cells, _part(parts, start)) for start, cells in todo]
-    with worker_map(jobs) as apply:
-        for count in apply(_stage, tasks):
-            done += count
-            progress(done, total)
-    blocks = (Block.load(path) for path in sorted(parts.glob("*.npz")))
-    cells_found, complaints = assemble(blocks, out, "nats-tss", {"source": "NATS-Bench topology space, -simple folder"})
-    if cells_found == NUM_CELLS:
-        shutil.rmtree(parts)
-    return Imported(cells_found, complaints)
+    if (folder / META).exists():
+        for _ in read_files(_check_meta, [(folder / META, None)]):
+            pass
+    parts = in_folder(out.with_name(out.name + ".parts"))
+    with locked(parts):
+        parts.mkdir(exist_ok=True)
+        sweep(parts)
+        _stage(files, parts, jobs, progress)
+        blocks = (Block.load(path) for path in sorted(parts.glob("*.npz")))
+        about = {"source": "NATS-Bench topology space, -simple folder"}
+        imported = assemble(blocks, out, "nats-tss", about)
+        if imported.cells == NUM_CELLS:
+            shutil.rmtree(parts)
+    return imported
 
 
 def import_file(
@@ -110,30 +81,48 @@ def import_file(
 
     Raises:
         TableFormatError: if it is the meta file, or not of the official layout.
+        NB201Error: if `out` cannot be written.
     """
-    whole = read_record(Path(path))
-    return import_records(whole, str(path), Path(out), "NATS-Bench topology space, single file", progress)
+    return import_whole(_whole_file, Path(path), Path(out), "NATS-Bench topology space, single file", progress)
 
 
-def import_records(whole: Any, source: str, out: Path, about: str, progress: Progress) -> Imported:
-    """Make a table from an unpickled whole file: a dict of `meta_archs` and `arch2infos`."""
+def import_whole(
+    read: Callable[[tuple[Path, None]], Iterator[tuple[int, Block]]],
+    path: Path,
+    out: Path,
+    about: str,
+    progress: Progress,
+) -> Imported:
+    """Make a table from a file of all records, of which `read` yields the number of records and a block at a time."""
+    checked_path(out, replace=True)
+
+    def blocks() -> Iterator[Block]:
+        done = 0
+        for _, (total, block) in read_files(read, [(path, None)]):
+            done += len(block.cells)
+            progress(done, total)
+            yield block
+
+    return assemble(blocks(), out, path.name, {"source": about})
+
+
+def blocks_of(whole: Any, source: str) -> Iterator[tuple[int, Block]]:
+    """The number of records in an unpickled whole file, a dict of `meta_archs` and `arch2infos`, and each block."""
     if not isinstance(whole, dict) or "meta_archs" not in whole or "arch2infos" not in whole:
         raise TableFormatError(f"{source}: expected a dict of meta_archs and arch2infos")
     _check_archs(whole["meta_archs"], source)
     records = whole["arch2infos"]
     if records is None:
         raise TableFormatError(f"{source} holds only the list of cells; import the folder that it came in")
-    block_starts = sorted({index // BLOCK for index in records})
-
-    def blocks() -> Iterator[Block]:
-        done = 0
-        for start in block_starts:
-            cells = [i for i in range(start * BLOCK, (start + 1) * BLOCK) if i in records]
-            yield compact(((i, records[i]) for i in cells), cells)
-            done += len(cells)
-            progress(done, len(records))
-
-    return Imported(*assemble(blocks(), out, Path(source).name, {"source": about}))
+    if not isinstance(records, dict) or not all(type(i) is int and 0 <= i < NUM_CELLS for i in records):
+        raise TableFormatError(f"{source}: arch2infos must be a dict from the indices of cells to their records")
+    for start in sorted({index // BLOCK * BLOCK for index in records}):
+        cells = [i for i in range(start, start + BLOCK) if i in records]
+        try:
+            block = compact(((i, records[i]) for i in cells), cells)
+        except TableFormatError as error:
+            raise TableFormatError(f"{source}: {error}") from None
+        yield len(records), block
 
 
 def read_record(path: Path) -> Any:
@@ -144,45 +133,75 @@ def read_record(path: Path) -> Any:
     """
     try:
         with bz2.open(path) as file:
-            return restricted_load(file, str(path), _ALLOWED)
+            return restricted_load(bounded(file, path.stat().st_size), str(path), OFFICIAL)
     except OSError as error:
         raise TableFormatError(f"{path}: no complete bz2 file ({error})") from None
 
 
+def _whole_file(task: tuple[Path, None]) -> Iterator[tuple[int, Block]]:
+    path, _ = task
+    return blocks_of(read_record(path), str(path))
+
+
+def _one_cell(task: tuple[Path, int]) -> Block:
+    path, index = task
+    record = read_record(path)
+    try:
+        return compact([(index, record)], [index])
+    except TableFormatError as error:
+        raise TableFormatError(f"{path}: {error}") from None
+
+
+def _check_meta(task: tuple[Path, None]) -> None:
+    path, _ = task
+    meta = read_record(path)
+    _check_archs(meta.get("meta_archs") if isinstance(meta, dict) else None, str(path))
+
+
+def _check_archs(archs: Any, source: str) -> None:
+    known = (Cell(index).arch for index in range(NUM_CELLS))
+    whole = type(archs) is list and len(archs) == NUM_CELLS
+    if not whole or not all(type(a) is str and a == b for a, b in zip(archs, known, strict=True)):
+        raise TableFormatError(f"{source}: its list of cells is not the official one of {NUM_CELLS}, in official order")
+
+
 def _files(folder: Path) -> dict[int, Path]:
-    found = {}
-    for path in folder.glob(f"*{SUFFIX}"):
+    found: dict[int, Path] = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
         stem = path.name.removesuffix(SUFFIX)
-        if stem.isdecimal() and int(stem) < NUM_CELLS:
+        if stem.isascii() and stem.isdecimal() and len(stem) <= 6 and int(stem) < NUM_CELLS:
+            if int(stem) in found:
+                raise NB201Error(f"{folder} has two files of cell {int(stem)}: {found[int(stem)].name} and {path.name}")
             found[int(stem)] = path
     return found
-
-
-def _check_meta(folder: Path) -> None:
-    if (folder / META).exists():
-        _check_archs(read_record(folder / META)["meta_archs"], str(folder / META))
-
-
-def _check_archs(archs: Sequence[str], source: str) -> None:
-    if list(archs) != [Cell(index).arch for index in range(NUM_CELLS)]:
-        raise TableFormatError(f"{source}: its list of cells is not the official one of {NUM_CELLS}, in official order")
 
 
 def _part(parts: Path, start: int) -> Path:
     return parts / f"{start:06d}.npz"
 
 
-def _has(parts: Path, start: int, cells: list[int]) -> bool:
-    """Whether a block is staged with at least these cells."""
-    path = _part(parts, start)
-    return path.exists() and Block.cells_in(path) >= set(cells)
+def _stage(files: Mapping[int, Path], parts: Path, jobs: int, progress: Progress) -> None:
+    """Read the files that no part has yet, and write each block of them when it is whole."""
+    todo: dict[int, list[int]] = {}
+    for start in range(0, NUM_CELLS, BLOCK):
+        cells = [index for index in range(start, start + BLOCK) if index in files]
+        staged = Block.load(_part(parts, start)).cells if cells and _part(parts, start).exists() else []
+        if not set(cells) <= set(staged):
+            todo[start] = cells
+    tasks = [(files[index], index) for cells in todo.values() for index in cells]
+    done = len(files) - len(tasks)
+    progress(done, len(files))
+    found: dict[int, list[Block]] = {start: [] for start in todo}
+    for position, block in read_files(_one_cell, tasks, jobs):
+        start = tasks[position][1] // BLOCK * BLOCK
+        found[start].append(block)
+        done += 1
+        progress(done, len(files))
+        if len(found[start]) == len(todo[start]):
+            _save(found.pop(start), _part(parts, start))
 
 
-def _stage(task: tuple[list[Path], list[int], Path]) -> int:
-    """Compact some files into one part, beside the cells that it has from another folder."""
-    paths, cells, part = task
-    block = compact(zip(cells, map(read_record, paths), strict=True), cells)
-    if part.exists():
-        block = block.joined(Block.load(part))
-    block.save(part)
-    return len(cells)
+def _save(blocks: Iterable[Block], part: Path) -> None:
+    """Write a part, beside the cells that it has from another folder."""
+    before = [Block.load(part)] if part.exists() else []
+    Block.joined([*before, *sorted(blocks, key=lambda block: block.cells)]).save(part)

@@ -11,8 +11,6 @@ Top-5 accuracies and weights are not kept.
 from __future__ import annotations
 
 import json
-import os
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +21,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nb201_env import checks
 from nb201_env.cell import NUM_CELLS, Cell, all_macs, all_params
 from nb201_env.errors import TableFormatError
+from nb201_env.files import read_npz, replacing
 from nb201_env.table import open_table
 from nb201_env.writer import TableWriter
 
@@ -86,6 +86,9 @@ CITATION = (
     "IEEE TPAMI 2021.",
 )
 
+MAX_RUNS = 100
+"""Most training runs that a record may hold; the official ones have up to 17."""
+
 # A stored accuracy is a float32 percentage at best, so a count comes back to within a few thousandths of an image.
 _COUNT_TOLERANCE = 0.02
 
@@ -100,20 +103,20 @@ class Block:
             and `{split}/loss` of shape (epochs, cells); `train_seconds` and `{split}/seconds` alike, or (1, cells)
             where all epochs take the same; `latency` of shape (1, cells). NaN where missing.
         complaints: stored values that disagree with what the cell is.
+        nans: number of stored values that are NaN, which counts as missing.
     """
 
     cells: list[int]
     arrays: Arrays = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
+    nans: int = 0
 
     def save(self, path: Path) -> None:
         """Write as an `.npz` that appears under its name only when complete."""
-        unfinished = path.with_suffix(".unfinished")
         arrays = {"|".join(map(str, key)): array for key, array in self.arrays.items()}
-        about = json.dumps({"cells": self.cells, "complaints": self.complaints})
-        with unfinished.open("wb") as file:
+        about = json.dumps({"cells": self.cells, "complaints": self.complaints, "nans": self.nans})
+        with replacing(path) as fragment, fragment.open("wb") as file:
             np.savez(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
-        os.replace(unfinished, path)
 
     @classmethod
     def load(cls, path: Path) -> Block:
@@ -122,31 +125,27 @@ class Block:
         Raises:
             TableFormatError: if the file is damaged.
         """
-        about, arrays = _load(path, with_arrays=True)
-        return cls(about["cells"], arrays, about["complaints"])
+        try:
+            arrays = read_npz(path)
+            about = json.loads(str(arrays.pop("about")))
+            return cls(
+                about["cells"], {_key(name): a for name, a in arrays.items()}, about["complaints"], about["nans"]
+            )
+        except (ValueError, KeyError, TypeError):
+            raise TableFormatError(f"{path} is damaged; remove it and import again") from None
 
-    @staticmethod
-    def cells_in(path: Path) -> set[int]:
-        """The cells of a saved block, without reading its arrays."""
-        return set(_load(path, with_arrays=False)[0]["cells"])
-
-    def joined(self, other: Block) -> Block:
-        """Both blocks as one; where they share a cell, this one counts."""
-        both = Block(sorted({*self.cells, *other.cells}), complaints=[*other.complaints, *self.complaints])
-        for block in (other, self):
+    @classmethod
+    def joined(cls, blocks: Sequence[Block]) -> Block:
+        """Several blocks as one; where two share a cell, the later one counts."""
+        complaints = [complaint for block in blocks for complaint in block.complaints]
+        both = cls(
+            sorted({cell for block in blocks for cell in block.cells}), {}, complaints, sum(b.nans for b in blocks)
+        )
+        for block in blocks:
             positions = np.searchsorted(both.cells, block.cells)
             for key, values in block.arrays.items():
                 put(both.arrays, key, values, positions, len(both.cells))
         return both
-
-
-def _load(path: Path, with_arrays: bool) -> tuple[dict[str, Any], Arrays]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            names = [name for name in file.files if name != "about"] if with_arrays else []
-            return json.loads(str(file["about"])), {_key(name): file[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise TableFormatError(f"{path} is damaged ({error}); remove it and import again") from None
 
 
 def _key(name: str) -> tuple[str, str, str, int]:
@@ -168,10 +167,12 @@ def compact(records: Iterable[tuple[int, Mapping[str, Any]]], cells: Sequence[in
     for position, (index, record) in enumerate(records):
         try:
             _add_record(block, position, index, record)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, TableFormatError):
-                raise
-            raise TableFormatError(f"the record of cell {index} is not of the official layout ({error!r})") from None
+        except TableFormatError:
+            raise
+        except Exception as error:  # a record from outside can be anything, and fail in any way
+            raise TableFormatError(
+                f"the record of cell {index} is not of the official layout ({type(error).__name__})"
+            ) from None
     for (official, _, column, _), array in block.arrays.items():
         split, _, kind = column.partition("/")
         if kind == "correct":
@@ -183,16 +184,29 @@ def compact(records: Iterable[tuple[int, Mapping[str, Any]]], cells: Sequence[in
 def _add_record(block: Block, position: int, index: int, record: Mapping[str, Any]) -> None:
     arch = Cell(index).arch
     for hp, runs in record.items():
-        recipe = RECIPES[str(hp)]
-        if (runs["arch_index"], runs["arch_str"]) != (index, arch):
-            raise TableFormatError(
-                f"the record of cell {index} says index {runs['arch_index']} and {runs['arch_str']!r}, not {arch!r}"
-            )
-        for (official, seed), run in runs["all_results"].items():
+        recipe = RECIPES[str(hp) if checks.is_whole(hp) else hp]
+        said = runs["arch_index"], runs["arch_str"]
+        if tuple(map(type, said)) != (int, str) or said != (index, arch):
+            what = " and ".join(map(checks.shown, said))
+            raise TableFormatError(f"the record of cell {index} says index {what}, not {arch!r}")
+        results = runs["all_results"]
+        if len(results) > MAX_RUNS:
+            raise TableFormatError(f"the record of cell {index} has {len(results)} runs, more than {MAX_RUNS}")
+        for (official, seed), run in results.items():
+            if type(seed) is not int or not 0 <= seed < 2**32:
+                raise TableFormatError(f"the record of cell {index} has a seed that is no integer from 0")
             for column, values in _columns(run, SOURCES[official], EPOCHS[recipe]):
-                key = official, recipe, column, int(seed)
-                put(block.arrays, key, np.array(values, np.float64), position, len(block.cells))
-            _check_costs(run, official, index, block.complaints)
+                key = official, recipe, column, seed
+                put(block.arrays, key, _floats(values, block), position, len(block.cells))
+            _check_costs(run, official, index, seed, block.complaints)
+
+
+def _floats(values: Sequence[float | None], block: Block) -> npt.NDArray[np.float64]:
+    """Numbers as an array, NaN where missing; those that are stored as NaN are counted."""
+    if not {type(value) for value in values} <= {float, int, type(None)}:
+        raise TypeError("not numbers")
+    block.nans += sum(value != value for value in values)
+    return np.array(values, np.float64)
 
 
 def put(arrays: Arrays, key: tuple[str, str, str, int], values: npt.NDArray[Any], cells: Any, num_cells: int) -> None:
@@ -216,8 +230,8 @@ def put(arrays: Arrays, key: tuple[str, str, str, int], values: npt.NDArray[Any]
 
 def _columns(run: Mapping[str, Any], source: Source, epochs: int) -> Iterable[tuple[str, Sequence[float | None]]]:
     """Columns of one run, each with a value an epoch."""
-    if run["epochs"] != epochs:
-        raise ValueError(f"{run['epochs']} epochs in a schedule of {epochs}")
+    if type(run["epochs"]) is not int or run["epochs"] != epochs:
+        raise TableFormatError(f"a run of {checks.shown(run['epochs'])} epochs where the schedule has {epochs}")
     every = range(epochs)
     yield "train/correct", list(map(run["train_acc1es"].get, every))
     yield "train/loss", list(map(run["train_losses"].get, every))
@@ -229,8 +243,10 @@ def _columns(run: Mapping[str, Any], source: Source, epochs: int) -> Iterable[tu
         yield f"{split}/loss", list(map(run["eval_losses"].get, keys))
         if run["eval_times"]:
             yield f"{split}/seconds", _once(list(map(run["eval_times"].get, keys)))
-    if run["latency"]:
-        yield "latency", [sum(run["latency"]) / len(run["latency"])]
+    if latency := run["latency"]:
+        if type(latency) is not list or len(latency) > MAX_RUNS:
+            raise TypeError("no list of latencies")
+        yield "latency", [sum(latency) / len(latency)]
 
 
 def _once(values: list[float | None]) -> list[float | None]:
@@ -248,32 +264,45 @@ def _costs(official: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
     return all_params(source.num_classes), all_macs(source.num_classes, source.image_size)
 
 
-def _check_costs(run: Mapping[str, Any], official: str, index: int, complaints: list[str]) -> None:
+def _check_costs(run: Mapping[str, Any], official: str, index: int, seed: int, complaints: list[str]) -> None:
     params, macs = _costs(official)
     for what, stored, right in (("params", run["params"], params[index]), ("FLOPs", run["flop"], macs[index])):
-        if abs(stored * 1e6 - right) > 0.5:
+        if type(stored) not in (float, int):
+            raise TypeError("no number")
+        if not abs(stored * 1e6 - right) <= 0.5:
             complaints.append(
-                f"cell {index}, {official}, seed {int(run['seed'])}: stored {what} {stored:.6f} M, "
-                f"in truth {right / 1e6:.6f} M"
+                f"cell {index}, {official}, seed {seed}: stored {what} {stored:.9g} M, in truth {right / 1e6:.9g} M"
             )
 
 
-def assemble(blocks: Iterable[Block], out: Path, name: str, provenance: Mapping[str, Any]) -> tuple[int, list[str]]:
+@dataclass(frozen=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        cells: number of cells with any value.
+        complaints: stored values that disagree with what the cell is.
+        nans: number of stored values that are NaN, which counts as missing.
+    """
+
+    cells: int
+    complaints: list[str]
+    nans: int
+
+
+def assemble(blocks: Iterable[Block], out: Path, name: str, provenance: Mapping[str, Any]) -> Imported:
     """Write the table that blocks make together.
 
     An incomplete table of the same name is replaced; anything else at `out` is refused.
-
-    Returns:
-        How many cells have any value, and all complaints.
     """
     whole = _Whole()
     for block in blocks:
         whole.add(block)
     about = {**provenance, "cells": whole.num_cells, "note": "counts from accuracies; top-5 and weights not kept"}
-    replace = out.exists() and open_table(out).attributes.get("provenance", {}).get("cells", NUM_CELLS) < NUM_CELLS
+    replace = out.exists() and open_table(out).provenance.get("cells", NUM_CELLS) < NUM_CELLS
     with TableWriter(out, name, provenance=about, license=LICENSE, citation=CITATION, replace=replace) as writer:
         whole.write(writer)
-    return whole.num_cells, whole.complaints
+    return Imported(whole.num_cells, whole.complaints, whole.nans)
 
 
 class _Whole:
@@ -282,7 +311,7 @@ class _Whole:
     def __init__(self) -> None:
         self.arrays: Arrays = {}
         self.complaints: list[str] = []
-        self.num_cells = 0
+        self.num_cells = self.nans = 0
 
     def add(self, block: Block) -> None:
         """Put a block's cells in their places."""
@@ -290,6 +319,7 @@ class _Whole:
             put(self.arrays, key, values, block.cells, NUM_CELLS)
         self.complaints += block.complaints
         self.num_cells += len(block.cells)
+        self.nans += block.nans
 
     def write(self, writer: TableWriter) -> None:
         """Write everything, data set by data set."""
@@ -365,7 +395,8 @@ def to_counts(percent: npt.NDArray[np.float64], images: int, what: str) -> npt.N
     exact = percent * images / 100
     np.rint(exact, out=percent)
     with np.errstate(invalid="ignore"):
-        off = np.abs(exact - percent) > _COUNT_TOLERANCE
+        sound = (np.abs(exact - percent) <= _COUNT_TOLERANCE) & (percent >= 0) & (percent <= images)
+    off = ~sound & ~np.isnan(exact)
     if off.any():
         value = 100 * float(exact[off][0]) / images
         raise TableFormatError(f"{what}: an accuracy of {value!r} % is no whole number of {images} images")

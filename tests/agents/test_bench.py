@@ -53,7 +53,7 @@ def test_a_finished_comparison_is_not_run_again_and_can_be_extended(tmp_path):
     times = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*.jsonl")}
     called = []
     bench(["rea"], [SETUP], 2, tmp_path, progress=lambda what, done, total: called.append((what, done, total)))
-    assert called[-1] == ("cifar10 rea", 2, 2)
+    assert called[-1] == (2, 2, "cifar10 rea")
     assert all(file.stat().st_mtime_ns == time for file, time in times.items())
 
 
@@ -73,7 +73,7 @@ def test_what_a_folder_already_holds_is_not_overwritten(tmp_path, synthetic_path
     [
         (Setup(), 1, "set a budget in simulated seconds, or a number of queries"),
         (Setup(budget=100), 1, "buys no query"),
-        (Setup(max_queries=5), 0, "runs and jobs must be at least 1"),
+        (Setup(max_queries=5), 0, "runs must be a whole number at least 1"),
         (Setup(dataset="mnist", max_queries=5), 1, "no dataset 'mnist'"),
     ],
 )

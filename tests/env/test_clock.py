@@ -58,11 +58,11 @@ def test_restart_forgets_everything():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"budget": 0}, "budget must be a positive number of seconds, or None for no limit, got 0"),
+        ({"budget": 0}, "budget must be a number of seconds above 0, or None for no limit, got 0"),
         ({"budget": math.nan}, "got nan"),
         ({"charge": "free"}, "charge must be one of fresh, resume, cached, got 'free'"),
         ({"overrun": "stop"}, "overrun must be one of stop-before, stop-after, got 'stop'"),
-        ({"max_queries": 0}, "max_queries must be at least 1"),
+        ({"max_queries": 0}, "max_queries must be a whole number at least 1"),
         ({"charge": "cached"}, "set max_queries"),
     ],
 )

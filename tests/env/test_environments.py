@@ -222,11 +222,11 @@ BAD_ARGUMENTS = [
         ({"observation": "picture"}, "observation must be one of"),
         ({"reward": "fame"}, "reward must be one of"),
         ({"charge": "nothing"}, "charge must be one of"),
-        ({"budget": -1}, "budget must be a positive number"),
-        ({"budget": "much"}, "budget must be a positive number"),
-        ({"max_queries": 2.5}, "max_queries must be at least 1"),
+        ({"budget": -1}, "budget must be a number of seconds above 0"),
+        ({"budget": "much"}, "budget must be a number of seconds above 0"),
+        ({"max_queries": 2.5}, "max_queries must be a whole number at least 1"),
         ({"objectives": {"params": None}}, "weight of params"),
-        ({"objectives": {"beauty": 1}}, "an objective is one of"),
+        ({"objectives": {"beauty": 1}}, "unknown objectives 'beauty'; known are error"),
         ({"objectives": {"params": -1}}, "weight of params"),
         ({"objectives": {"params": "small"}}, "limit of params"),
         ({"table": "nowhere"}, "no table 'nowhere'"),
@@ -239,19 +239,19 @@ BAD_ARGUMENTS = [
         ({"reward": "improvement", "objectives": {"params": 1}}, "knows accuracy alone"),
         ({"reward": "improvement", "observation": "index"}, "shows the incumbent"),
     )),
-    (EDIT, {"horizon": 0}, "horizon must be at least 1"),
+    (EDIT, {"horizon": 0}, "horizon must be a whole number at least 1"),
     (SEARCH, {"rungs": [3, 1]}, "ascending epochs"),
     (SEARCH, {"rungs": []}, "rungs must be a list"),
     (SEARCH, {"rungs": 3}, "rungs must be a list"),
-    (SEARCH, {"tasks": [3]}, "tasks must be one dict or more"),
+    (SEARCH, {"tasks": [3]}, "tasks must be a dict of table"),
     (SEARCH, {"rungs": [1, 9]}, "not 9"),
     (SEARCH, {"trial": "per-query"}, "a curve belongs to one training"),
     (SEARCH, {"action": "random"}, "action must be one of"),
-    (SEARCH, {"tasks": []}, "tasks must be one dict or more"),
-    (SEARCH, {"tasks": [{"budget": 3}]}, "tasks must be one dict or more"),
+    (SEARCH, {"tasks": []}, "tasks must be a list of dicts"),
+    (SEARCH, {"tasks": [{"budget": 3}]}, "unknown tasks 'budget'; known are table"),
     (SEARCH, {"tasks": [{"epoch": 8}, {"epoch": 3}]}, "same number of rungs"),
     (SEARCH, {"task_sampling": "best"}, "task_sampling must be one of"),
-    (SEARCH, {"perturb": -0.1}, "perturb must be a number from 0"),
+    (SEARCH, {"perturb": -0.1}, "perturb must be a finite number from 0"),
     (SEARCH, {"history": 1.5}, "history must be a whole number"),
     (SEARCH, {"budget": 1e-6}, "buys nothing"),
 ]  # fmt: skip
@@ -320,7 +320,7 @@ def test_steps_out_of_turn(name):
 def assert_same(ours, theirs, rows=None):
     """Arrays, dicts of arrays with masks, or object arrays of observations are equal where the mask says they count."""
     if isinstance(ours, dict):
-        keys = {key for key in theirs if key.lstrip("_") not in ("arch", "dataset", "recipe")}
+        keys = set(theirs)
         assert set(ours) == keys
         for key in keys:
             assert_same(ours[key], theirs[key], theirs.get(f"_{key}", rows))
@@ -433,7 +433,7 @@ def test_a_refused_reset_changes_nothing(name):
 @pytest.mark.parametrize("seed", [-1, 1.5, "7", True, 2**70])
 def test_bad_trial_seeds(name, seed):
     for env in (gym.make(name), gym.make_vec(name, num_envs=2)):
-        with pytest.raises(NB201Error, match="a seed must be an integer from 0"):
+        with pytest.raises(NB201Error, match="a seed must be a whole number from 0 to"):
             env.reset(options={"trial_seed": seed})
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
-from nb201_env import NUM_CELLS, open_table
+from nb201_env import NUM_CELLS, MissingDataError, TableFormatError, open_table
 from nb201_env.schema import GROUPS
 from nb201_env.table import Table
 
@@ -44,45 +44,58 @@ def test_a_flipped_byte(copy):
     damaged[1000] ^= 1
     shard.write_bytes(damaged)
     found = problems(copy)
-    assert found[0].startswith(f"{VALID}/correct: trial 0, epoch 0")
-    assert "cannot be read" in found[0]
+    assert found[0] == f"{VALID}/correct/c/0/0/0 is not what was written"
+    assert found[1].startswith(f"{VALID}/correct: trial 0, epoch 0")
+    assert "cannot be read" in found[1]
 
 
-def test_a_missing_shard(copy):
+def test_a_missing_shard_is_damage_and_no_missing_value(copy):
     (copy / VALID / "loss/c/0/0/0").unlink()
-    assert problems(copy) == [f"{VALID}/loss: not what was written: a chunk is missing or a value was changed"]
+    table = Table(copy)
+    assert table.verify() == [
+        f"{VALID}/loss/c/0/0/0 is missing",
+        f"{VALID}/loss: not what was written: a chunk is missing or a value was changed",
+    ]
+    with pytest.raises(TableFormatError, match="its values are not those that were written"):
+        table.loss("toy", recipe="long")
 
 
 def test_counts_above_the_number_of_images(copy):
     overwrite(copy, f"{VALID}/correct", lambda values: values.__setitem__((1, 2, 77), 101))
     found = problems(copy)
-    assert f"{VALID}/correct: 101 correct of 100 images at trial 1, epoch 2, cell 77" in found
-
-
-def test_a_wrong_shape(copy):
-    metadata = json.loads((copy / "zarr.json").read_text())
-    consolidated = metadata["consolidated_metadata"]["metadata"][f"{VALID}/epoch"]
-    consolidated["shape"] = [3]
-    (copy / "zarr.json").write_text(json.dumps(metadata))
-    assert any("4 epochs where `epoch` lists 3" in problem for problem in problems(copy))
+    assert f"{VALID}/correct: more correct than the 100 images: 101 at trial 1, epoch 2, cell 77" in found
 
 
 def test_nan_seconds_and_negative_ones(copy):
     overwrite(copy, f"{VALID}/eval_seconds", lambda values: values.__setitem__((0, 0, 5), -1.0))
-    assert f"{VALID}/eval_seconds: negative seconds at cell 5" in problems(copy)
+    said = "seconds that are negative or infinite: -1.0 at trial 0, epoch 0, cell 5"
+    assert f"{VALID}/eval_seconds: {said}" in problems(copy)
     overwrite(copy, "toy/latency", lambda values: values.__setitem__(9, np.nan))
     assert "toy/latency: not what was written: a chunk is missing or a value was changed" in problems(copy)
+    with pytest.raises(TableFormatError, match="its values are not those that were written"):
+        Table(copy).latency("toy")
 
 
-def test_a_changed_or_missing_attribute(copy):
+@pytest.mark.parametrize("where", ["trial_seeds", "images"])
+def test_a_changed_attribute_does_not_open(copy, where):
     metadata = json.loads((copy / "zarr.json").read_text())
     about = metadata["consolidated_metadata"]["metadata"][VALID]["attributes"]
-    about["trial_seeds"] = [1, 2]
+    about[where] = {"trial_seeds": [1, 2], "images": 110}[where]
     (copy / "zarr.json").write_text(json.dumps(metadata))
-    assert problems(copy) == ["/: the stored fingerprint is not that of the content: an attribute was changed"]
-    del about["images"]
-    (copy / "zarr.json").write_text(json.dumps(metadata))
-    assert f"{VALID}: images is missing" in problems(copy)
+    with pytest.raises(TableFormatError, match=r"zarr\.json is not what was written"):
+        Table(copy)
+
+
+def test_what_another_tool_added_is_readable_and_named(copy):
+    group = zarr.open_group(copy, mode="r+")
+    group.create_array("toy/mine", data=np.arange(5))
+    table = Table(copy)
+    assert table.array("toy/mine").tolist() == [0, 1, 2, 3, 4]
+    assert table.shape("toy/mine") == (5,)
+    assert table.datasets == ("toy",)
+    assert table.verify() == ["toy/mine: foreign, added after the table was written"]
+    with pytest.raises(MissingDataError, match="has nothing at 'toy/yours'"):
+        table.array("toy/yours")
 
 
 def test_the_written_table_has_what_the_schema_requires_and_nothing_else(synthetic_path, published):

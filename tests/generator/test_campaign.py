@@ -205,10 +205,10 @@ def test_equal_cells_are_trained_once(tiny, tmp_path):
     ("changes", "message"),
     [
         ({"dataset": "mnist"}, "unknown data set 'mnist'; use one of digits, gratings, cifar10, cifar10-full"),
-        ({"recipe": "long"}, "unknown recipe 'long'; use one of 200ep, 12ep, mini"),
+        ({"recipe": "long"}, "recipe must be one of 200ep, 12ep, mini, got 'long'"),
         ({"start": 5, "stop": 5}, "cells must be a range a:b within 0:15625, got 5:5"),
-        ({"trials": 4}, "trials must be 1 to 3, got 4"),
-        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"trials": 4}, "trials must be a whole number from 1 to 3, got 4"),
+        ({"epochs": 0}, "epochs must be a whole number from 1"),
         ({"precision": "half"}, "precision must be one of float32, tf32, bfloat16, got 'half'"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
     ],
@@ -226,9 +226,9 @@ def test_another_plan_and_an_existing_table_are_refused(tiny, whole, tmp_path):
         generate(plan_of(tiny, trials=1), tmp_path / "t.zarr")
     with pytest.raises(NB201Error, match="a table's name ends in"):
         generate(plan_of(tiny), tmp_path / "t.npz")
-    with pytest.raises(NB201Error, match="jobs must be at least 1"):
+    with pytest.raises(NB201Error, match="jobs must be a whole number at least 1"):
         generate(plan_of(tiny), tmp_path / "u.zarr", jobs=0)
-    for text, said in (("{", "is no plan"), ('{"colour": 3}', "of another version")):
+    for text, said in (("{", "is no plan"), ('{"colour": 3}', "no plan of this version")):
         (tmp_path / "t.zarr.parts" / "plan.json").write_text(text)
         with pytest.raises(NB201Error, match=said):
             merge([tmp_path / "t.zarr"], tmp_path / "y.zarr")
