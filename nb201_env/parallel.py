@@ -170,7 +170,11 @@ class _Worker:
         code = "from nb201_env.parallel import serve; serve()"
         # in a session of its own, so that Ctrl-C reaches the parent alone, which decides what becomes of its workers
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if memory else None,  # what an evil file makes the interpreter say
+            start_new_session=True,
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None

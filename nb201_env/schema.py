@@ -38,6 +38,7 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]{0,99}")
 
 MAX_EPOCH = 2**31 - 1
 MAX_CLASSES = 10**6
+MAX_IMAGE_SIZE = 2**16
 MAX_IMAGES = 2**32 - 2
 
 SPLITS = ("train", "valid", "test", "valtest")
@@ -190,20 +191,18 @@ def attribute_problems(path: str, attributes: Mapping[str, Any]) -> Iterator[str
         if field.name not in attributes:
             if field.required:
                 yield f"{field.name} is missing"
-        elif not _KINDS[field.kind](attributes[field.name]):
+            continue
+        value, most = attributes[field.name], _MOST.get(field.name)
+        if not _KINDS[field.kind](value):
             yield f"{field.name} is no {field.kind}"
-    for name, least, most in (
-        ("num_classes", 1, MAX_CLASSES),
-        ("image_size", 1, 2**16),
-        ("epochs", 1, MAX_EPOCH),
-        ("images", 1, MAX_IMAGES),
-    ):
-        value = attributes.get(name)
-        if is_whole(value) and not least <= value <= most:
-            yield f"{name} is {value}, not {least} to {most}"
+        elif most is not None and not 1 <= value <= most:
+            yield f"{field.name} is {value}, not 1 to {most}"
     seeds = attributes.get("trial_seeds")
     if isinstance(seeds, list) and (len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0):
         yield f"trial_seeds must be different whole numbers from 0, not {seeds[:10]}"
+
+
+_MOST = {"num_classes": MAX_CLASSES, "image_size": MAX_IMAGE_SIZE, "epochs": MAX_EPOCH, "images": MAX_IMAGES}
 
 
 def group_of(path: str) -> Group:

@@ -174,12 +174,11 @@ class Table:
     def store(self) -> Any:
         """Where zarr reads the table from; one for each process, because a fork shares the position in an open file."""
         if os.getpid() not in self._stores:
-            import zarr
+            from zarr.core.sync import sync
             from zarr.storage import LocalStore, ZipStore
 
-            store = LocalStore(self.path, read_only=True) if self.path.is_dir() else ZipStore(self.path, read_only=True)
-            zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)  # before that, a zip is not open
-            self._stores = {os.getpid(): store}
+            kind = LocalStore if self.path.is_dir() else ZipStore
+            self._stores = {os.getpid(): sync(kind.open(self.path, read_only=True))}
         return self._stores[os.getpid()]
 
     @property

@@ -33,6 +33,7 @@ from nb201_env.schema import (
     MANIFEST,
     MAX_CLASSES,
     MAX_EPOCH,
+    MAX_IMAGE_SIZE,
     MAX_IMAGES,
     MISSING_COUNT,
     NAME,
@@ -136,7 +137,7 @@ class TableWriter:
         """Begin a data set. Latency in seconds a batch of 256; arrays of shape (15625,)."""
         attributes: dict[str, Any] = {
             "num_classes": checks.whole("num_classes", num_classes, 1, MAX_CLASSES),
-            "image_size": checks.whole("image_size", image_size, 1, 2**16),
+            "image_size": checks.whole("image_size", image_size, 1, MAX_IMAGE_SIZE),
         }
         if image_hashes is not None:
             attributes["image_hashes"] = dict(image_hashes)

@@ -190,8 +190,8 @@ def _add_record(block: Block, position: int, index: int, record: Mapping[str, An
             what = " and ".join(map(checks.shown, said))
             raise TableFormatError(f"the record of cell {index} says index {what}, not {arch!r}")
         results = runs["all_results"]
-        if len(results) > MAX_RUNS:
-            raise TableFormatError(f"the record of cell {index} has {len(results)} runs, more than {MAX_RUNS}")
+        if not 1 <= len(results) <= MAX_RUNS:
+            raise TableFormatError(f"the record of cell {index} has {len(results)} runs, not 1 to {MAX_RUNS}")
         for (official, seed), run in results.items():
             if type(seed) is not int or not 0 <= seed < 2**32:
                 raise TableFormatError(f"the record of cell {index} has a seed that is no integer from 0")

@@ -205,7 +205,7 @@ def read_files(
     """Read files from outside in worker processes that may use only so much time and memory.
 
     Args:
-        function: of a task; reads its file, raises TableFormatError for a bad one, and may yield several values or none.
+        function: of a task; reads its file, raises TableFormatError for a bad one, may yield several values or none.
         tasks: each a path, and whatever else the function needs.
         jobs: number of processes.
 
