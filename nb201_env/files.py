@@ -11,6 +11,7 @@ import glob
 import os
 import shutil
 import socket
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -115,10 +116,17 @@ def sweep(folder: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    for _ in range(_ATTEMPTS):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(0.05)  # after an interruption, a thread of zarr may still be writing a file
+
+
+_ATTEMPTS = 40
 
 
 @contextmanager

@@ -263,11 +263,13 @@ def bombs(kind):
         return {"bomb: 2 GB of bzip2": bz2.compress(zeros, 9) + bz2.compress(b"0" * (64 << 20), 9) * 32}
     if kind == "pth":
         file = io.BytesIO()
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            with archive.open("nb/data.pkl", "w", force_zip64=True) as content:
-                content.write(b"\x80\x04X" + struct.pack("<I", 1 << 30))
-                for _ in range(1 << 10):
-                    content.write(b"\x00" * (1 << 20))
+        with (
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+            archive.open("nb/data.pkl", "w", force_zip64=True) as content,
+        ):
+            content.write(b"\x80\x04X" + struct.pack("<I", 1 << 30))
+            for _ in range(1 << 10):
+                content.write(b"\x00" * (1 << 20))
         return {"bomb: 1 GB of deflate": file.getvalue()}
     return {}
 

@@ -54,7 +54,7 @@ def test_damage_is_found_and_never_a_number(tables, tmp_path):
         copy = tmp_path / f"{number}{''.join(whole.suffixes)}"
         (shutil.copytree if whole.is_dir() else shutil.copy)(whole, copy)
         files = sorted(path for path in copy.rglob("*") if path.is_file()) if copy.is_dir() else [copy]
-        file = rng.choices(files, [1 + path.stat().st_size**0.5 for path in files])[0]
+        file = rng.choices(files, [1 + path.stat().st_size ** 0.5 for path in files])[0]
         content = bytearray(file.read_bytes())
         position = rng.randrange(len(content))
         is_cut = number // len(names) >= FLIPS
