@@ -1,9 +1,9 @@
 # Everything runs from a virtual environment that the targets make themselves; only Python 3.11+ with venv and pip is needed.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench-env bench-generator bench-table format clean
+.PHONY: demo test test-lowest test-newest lint bench-env bench-generator bench-table format clean
 
 # One environment with all extras serves every target; it is made again when what it depends on changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -16,6 +16,27 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/pytest --numprocesses 2
+
+# The same suite on the lowest releases that pyproject.toml allows, and on the newest of this day. Both keep torch at 2.13.0:
+# its lower bound is untested, since other builds are several GB.
+test-lowest .venv-lowest/installed: BIN := .venv-lowest/bin
+.venv-lowest/installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(PIP) install --constraint constraints-lowest.txt --editable '.[dev]'
+	touch $@
+
+test-lowest: .venv-lowest/installed
+	$(BIN)/pytest --numprocesses 2
+
+test-newest: BIN := .venv-newest/bin
+test-newest:
+	$(PYTHON) -m venv --clear .venv-newest
+	$(PIP) install --upgrade torch==2.13.0 --editable '.[dev]'
+	$(BIN)/pytest --numprocesses 2
+
+# Many more rounds of what `make test` tries: flipped bytes, cut files, signals at random moments, two writers at once.
+test-hostile: .venv/installed
+	NB201_DAMAGE=100,20 NB201_SIGNALS=3 NB201_WRITERS=7 $(BIN)/pytest tests/hostile
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -38,4 +59,4 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-lowest .venv-newest demo

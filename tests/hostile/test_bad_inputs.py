@@ -59,8 +59,10 @@ CELLS = {
                    {"params": None}, {"params": NAN}, {3: 1}), "on_exhausted": NO_NAME,
 }  # fmt: skip
 SEARCH = {
-    **{key: COLUMN[key] for key in ("dataset", "recipe", "split")}, "epoch": without(COLUMN["epoch"], 3),
-    "trial": (*without(NO_NAME, 3), 7, -1, 1.5, "per-query"), **CLOCK, "budget": without(CLOCK["budget"], 10), "history": (*NO_WHOLE, 10**9),
+    **{key: COLUMN[key] for key in ("dataset", "recipe", "split")},
+    "epoch": without(COLUMN["epoch"], 3),
+    "trial": (*without(NO_NAME, 3), 7, -1, 1.5, "per-query"), **CLOCK, "budget": without(CLOCK["budget"], 10),
+    "history": (*NO_WHOLE, 10**9),
     "rungs": ("1", 3, [], [0], [3, 1], [1, 1, 8], [1.5], [True, 8], [None], {}, [8, 9]), "action": NO_NAME,
     "observation": NO_NAME, "reward": NO_NAME, "perturb": (*NO_NUMBER, -0.1), "task_sampling": NO_NAME,
     "tasks": (3, [], [3], "mini", {}, [{"budget": 3}], [{"dataset": "x"}], [{}, {"rungs": [8]}], [None]),
