@@ -81,7 +81,7 @@ class SearchEnv(gym.Env[Any, Any]):
 
     ## Arguments
     * `table`, `dataset`, `recipe`, `epoch`, `split`, `trial`: see [the oracle](../oracle-and-clock.md); `trial` may not
-      be per-query. `epoch` is the last rung.
+      be per-query. `dataset=None` means gratings, or the first of a table that has none. `epoch` is the last rung.
     * `rungs`: epochs at which a cell can be seen, ascending; None means 1, 3 and the last, if the table has them.
     * `budget`: seconds of a search; None means 20 times the mean cost of a full training on the task.
     * `charge`: `resume`, which pays for the epochs that a purchase adds, or `fresh`, which pays for all.
@@ -116,7 +116,7 @@ class SearchEnv(gym.Env[Any, Any]):
     def __init__(
         self,
         table: str = "mini",
-        dataset: str = "gratings",
+        dataset: str | None = None,
         recipe: str | None = None,
         epoch: int | None = None,
         split: str = "valid",

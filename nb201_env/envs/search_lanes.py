@@ -19,11 +19,12 @@ from nb201_env.envs.objectives import Objectives
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.lanes import Arrays, Lanes
 from nb201_env.oracle import NO_TRIAL, Oracle, drawn_trials
-from nb201_env.table import open_table
+from nb201_env.table import Table, open_table
 
 DECIDE = len(EDGES)
 """The phase after the six choices: leave the cell, or buy more epochs of it."""
 
+DEFAULT_DATASET = "gratings"
 DEFAULT_RUNGS = (1, 3)
 DEFAULT_BUDGET = 20.0
 """In mean costs of a full training."""
@@ -40,7 +41,7 @@ class SearchTask:
 
     Args:
         table: name or path.
-        dataset: one of the table's.
+        dataset: one of the table's; None means gratings, or the first of a table that has none.
         recipe: None means the only one.
         epoch: the last rung; None means the last of `rungs`, or the recipe's last.
         split: that rewards come from.
@@ -62,7 +63,7 @@ class SearchTask:
     def __init__(
         self,
         table: str,
-        dataset: str,
+        dataset: str | None,
         recipe: str | None,
         epoch: int | None,
         split: str,
@@ -76,6 +77,7 @@ class SearchTask:
         if isinstance(trial, str) and trial == "per-query":
             raise NB201Error("a curve belongs to one training: trial must be per-search, mean or a number")
         opened = open_table(table)
+        dataset = _default_dataset(opened) if dataset is None else dataset
         if rungs is not None and (not isinstance(rungs, list | tuple) or not rungs):
             raise NB201Error(f"rungs must be a list of epochs, got {checks.shown(rungs)}")
         last = epoch if epoch is not None or rungs is None else rungs[-1]
@@ -139,6 +141,10 @@ class SearchTask:
     def score(self, cells: npt.NDArray[np.int64], accuracy: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """What cells are worth whose accuracies were observed."""
         return accuracy if self.objectives is None else self.objectives.score(accuracy, cells, accuracy)
+
+
+def _default_dataset(table: Table) -> str:
+    return DEFAULT_DATASET if DEFAULT_DATASET in table.datasets else next(iter(table.datasets), DEFAULT_DATASET)
 
 
 def _checked_rungs(rungs: Sequence[int] | None, last: int, epochs: Sequence[int]) -> tuple[int, ...]:

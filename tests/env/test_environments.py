@@ -10,7 +10,9 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
 
 import nb201_env
 from nb201_env import NB201Error
@@ -446,3 +448,55 @@ def test_shared_lanes_that_begin_and_lanes_that_move_are_one_wave():
     *_, info = env.step([8, 8])  # lane 1 begins anew, lane 0 moves
     assert info["wall_seconds"][0] - before["wall_seconds"][0] == pytest.approx(info["query_seconds"].max())
     assert info["n_queries"][0] == before["n_queries"][0] + 2
+
+
+@every_id
+def test_environments_survive_a_pickle(name):
+    for env in (gym.make(name).unwrapped, gym.make_vec(name, num_envs=2)):
+        env.reset(seed=3)
+        other_env = pickle.loads(pickle.dumps(env))
+        action = 1 if not hasattr(env, "num_envs") else np.array([1, 1])
+        for _ in range(8):
+            mine, other = env.step(action), other_env.step(action)
+            np.testing.assert_array_equal(mine[0], other[0])
+            np.testing.assert_array_equal(mine[1], other[1])
+            if np.any(mine[2]) or np.any(mine[3]):
+                env.reset(), other_env.reset()
+
+
+@every_id
+def test_a_spec_made_with_an_enumeration_becomes_json(name):
+    env = gym.make_vec(name, num_envs=2, autoreset_mode=AutoresetMode.NEXT_STEP)
+    again = gym.make_vec(EnvSpec.from_json(env.spec.to_json()), num_envs=2)
+    assert again.autoreset_mode == AutoresetMode.NEXT_STEP
+
+
+@every_id
+def test_no_strings_in_info(name):
+    env = gym.make(name)
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    for _ in range(40):
+        *_, terminated, truncated, info = env.step(env.action_space.sample())
+        assert not any(isinstance(value, str) for value in info.values())
+        if terminated or truncated:
+            env.reset()
+
+
+def test_search_on_the_published_table_ends():
+    env = gym.make(SEARCH, table="published")
+    env.reset(seed=0)
+    bound = env.unwrapped.searches.tasks[0].purchases(env.unwrapped.searches.budget[0])
+    steps, done, info = 0, False, {}
+    while not done:  # one cell over and over, which costs nothing after the first time
+        *_, done, truncated, info = env.step(3 if steps % 7 < 6 else 0)
+        steps += 1
+        assert not truncated
+    assert (info["n_queries"], info["n_distinct"]) == (bound, 1)
+    assert steps <= 7 * bound < 1_000
+    for seed in range(5):  # a search that repeats nothing never ends by it
+        env.reset(seed=seed)
+        rng, done = np.random.default_rng(seed), False
+        while not done:
+            *_, done, _, info = env.step(int(rng.integers(5)))
+        assert info["n_queries"] < bound or info["n_distinct"] < info["n_queries"]

@@ -295,6 +295,35 @@ def test_the_official_recipes():
     assert RECIPES["12ep"].learning_rate_at(11) == pytest.approx(1.7e-3, rel=0.01)
 
 
+def test_crops_of_an_eighth_of_the_image():
+    """NAS-Bench-201 pads CIFAR's images by 4 and ImageNet16-120's by 2; `mini` is not cropped."""
+    assert [RECIPES["200ep"].padding(size) for size in (32, 16)] == [4, 2]
+    assert RECIPES["mini"].padding(8) == 0
+    assert RECIPES["12ep"].settings(16)["crop_padding"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_images": np.zeros((64, 3, 8, 12))}, "must be"),
+        ({"train_images": np.full((64, 3, 8, 8), np.nan)}, "not finite"),
+        ({"valid_images": np.full((40, 3, 8, 8), np.inf)}, "not finite"),
+        ({"valid_images": np.zeros((40, 3, 12, 12))}, "of one size"),
+        ({"test_labels": np.full(40, 3)}, "test_labels go up to 3"),
+        ({"train_labels": np.full(64, 10**6)}, "train_labels go up to 1000000"),
+        ({"train_labels": np.zeros(64)}, "whole numbers"),
+        ({"train_labels": np.full(64, -1)}, "whole numbers"),
+        ({"test_images": np.zeros((0, 3, 8, 8)), "test_labels": np.zeros(0, int)}, "must be"),
+        ({"train_images": np.array(["a"] * 64)}, "must be"),
+    ],
+)
+def test_images_that_are_not_what_they_should_be(tiny, tmp_path, changes, message):
+    with np.load(tiny) as file:
+        np.savez(tmp_path / "odd.npz", **{**file, **changes})
+    with pytest.raises(NB201Error, match=message):
+        load_images(str(tmp_path / "odd.npz"))
+
+
 def test_augmentation():
     recipe = Recipe("x", 1, crop_padding=2)
     images = torch.arange(4 * 3 * 8 * 8, dtype=torch.float32).view(4, 3, 8, 8) + 1

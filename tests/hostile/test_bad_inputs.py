@@ -59,7 +59,7 @@ CELLS = {
                    {"params": None}, {"params": NAN}, {3: 1}), "on_exhausted": NO_NAME,
 }  # fmt: skip
 SEARCH = {
-    **{key: COLUMN[key] for key in ("dataset", "recipe", "split")},
+    **{key: without(COLUMN[key], None) for key in ("dataset", "recipe", "split")},
     "epoch": without(COLUMN["epoch"], 3),
     "trial": (*without(NO_NAME, 3), 7, -1, 1.5, "per-query"), **CLOCK, "budget": without(CLOCK["budget"], 10),
     "history": (*NO_WHOLE, 10**9),
