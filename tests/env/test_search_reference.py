@@ -1,0 +1,124 @@
+"""Search-v0, alone and in lanes, against a search that is written out with dicts and loops."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from search_reference import ReferenceSearch
+
+ID = "NB201/Search-v0"
+MINI = ("mini", "gratings", (1, 3, 8))
+DIGITS = ("mini", "digits", (1, 3, 8))
+
+# (tasks of the reference, how the environment is told of them, further arguments of both)
+CASES = [
+    ([MINI], {}, {}),
+    ([MINI], {}, {"charge": "fresh", "budget": 5.0}),
+    ([MINI], {}, {"reward": "area", "history": 3}),
+    ([MINI], {}, {"reward": "true", "perturb": 0.05}),
+    ([MINI], {}, {"perturb": 0.1, "reward": "improvement", "history": 0}),
+    ([MINI], {}, {"max_queries": 9}),
+    ([("mini", "digits", (2, 8))], {"dataset": "digits", "rungs": [2, 8]}, {"budget": 6.0}),
+    ([("published", "cifar100", (200,))], {"table": "published", "dataset": "cifar100"}, {}),
+    ([("published", "cifar10", (200,))], {"table": "published", "dataset": "cifar10"}, {"trial": "mean"}),
+    ([("published", "cifar10", (200,))], {"table": "published", "dataset": "cifar10"}, {"trial": 0, "charge": "fresh"}),
+    ([MINI, DIGITS], {"tasks": [{}, {"dataset": "digits"}]}, {"budget": 8.0}),
+    ([MINI, DIGITS], {"tasks": [{}, {"dataset": "digits"}]}, {"task_sampling": "round-robin", "perturb": 0.02}),
+    ([MINI], {}, {"objectives": {"params": 0.3, "latency": 0.1}}),
+    ([MINI], {}, {"objectives": {"error": 0.5, "macs": "<=1000000"}, "reward": "area"}),
+    ([MINI, DIGITS], {"tasks": [{}, {"dataset": "digits"}]}, {"objectives": {"train_seconds": 1}, "reward": "true"}),
+]
+SEEDS = 4
+
+
+def actions(action, rungs, rng):
+    """An endless row of actions, with cells that come again."""
+    few = rng.integers(5, size=(6, 6))
+    while True:
+        ops = few[rng.integers(6)] if rng.random() < 0.4 else rng.integers(5, size=6)
+        if action == "joint":
+            yield np.array([*ops, rng.integers(rungs)])
+        else:
+            yield from (int(op) for op in ops)
+            for _ in range(rng.integers(1, 3)):
+                yield int(rng.integers(max(5, rungs + 1)))
+
+
+def check(observation, info, expected, legal, found):
+    for name, part in expected.items():
+        np.testing.assert_allclose(observation[name], np.array(part, np.float32), rtol=1e-6, atol=1e-7, err_msg=name)
+    if legal is not None:
+        assert info["action_mask"].tolist() == legal
+        assert observation["action_mask"].tolist() == legal
+    if found is None:
+        assert "index" not in info
+        return
+    assert set(found) == {key for key in info if key != "action_mask"}
+    for key, value in found.items():
+        np.testing.assert_allclose(info[key], value, rtol=1e-9, atol=1e-12, err_msg=key)
+
+
+@pytest.mark.parametrize("action", ["sequential", "joint"])
+@pytest.mark.parametrize(("tasks", "told", "more"), CASES, ids=range(len(CASES)))
+def test_one_search(action, tasks, told, more):
+    env = gym.make(ID, **told, **more, action=action, observation="dict")
+    reference = ReferenceSearch(tasks, **more, action=action)
+    queries = 0
+    for seed in range(SEEDS):
+        reference.round = 0  # a seed begins the turns of the tasks again
+        observation, info = env.reset(seed=seed)
+        check(observation, info, reference.reset(seed), reference.legal() if action == "sequential" else None, None)
+        rng, ended = np.random.default_rng(seed), False
+        for one in actions(action, len(tasks[0][2]), rng):
+            observation, reward, ended, truncated, info = env.step(one)
+            expected, wanted, over, found = reference.step(one)
+            check(observation, info, expected, reference.legal() if action == "sequential" else None, found)
+            assert reward == pytest.approx(wanted, abs=1e-9)
+            assert (ended, truncated) == (over, False)
+            queries += found is not None
+            if ended:
+                break
+    assert queries > 20
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+@pytest.mark.parametrize("action", ["sequential", "joint"])
+@pytest.mark.parametrize(("tasks", "told", "more"), CASES[::2], ids=range(0, len(CASES), 2))
+def test_lanes(mode, action, tasks, told, more):
+    """Every lane is a search of its own; after its first, its seeds are drawn as Gymnasium's generators draw them."""
+    lanes = 3
+    if tasks[0][0] == "mini":  # searches that end within the test
+        more = {"budget": 6.0} | more
+    env = gym.make_vec(ID, num_envs=lanes, **told, **more, action=action, observation="dict", autoreset_mode=mode)
+    references = [ReferenceSearch(tasks, **more, action=action) for _ in range(lanes)]
+    draws = [np.random.default_rng(seed) for seed in range(10, 10 + lanes)]
+    observation, info = env.reset(seed=10)
+    for lane, reference in enumerate(references):
+        reference.reset(10 + lane)
+    rows = [actions(action, len(tasks[0][2]), np.random.default_rng(lane)) for lane in range(lanes)]
+    resetting, ends = [False] * lanes, 0
+    for _ in range(250):
+        chosen = [next(row) for row in rows]
+        observation, reward, terminated, _, info = env.step(np.array(chosen))
+        for lane, reference in enumerate(references):
+            if resetting[lane]:
+                expected, found, over = reference.reset(int(draws[lane].integers(2**32))), None, False
+                wanted = 0.0
+            else:
+                expected, wanted, over, found = reference.step(chosen[lane])
+            assert reward[lane] == pytest.approx(wanted, abs=1e-9)
+            assert terminated[lane] == over
+            seen, said = observation, info
+            if over and mode == "SameStep":
+                seen, said = info["final_obs"], info["final_info"]
+            row = {key: values[lane] for key, values in seen.items()}
+            about = {key: values[lane] for key, values in said.items() if key[0] != "_" and key[:5] != "final"
+                     and said[f"_{key}"][lane]}  # fmt: skip
+            check(row, about, expected, reference.legal() if action == "sequential" else None, found)
+            resetting[lane] = over and mode == "NextStep"
+            ends += over
+            if over and mode == "SameStep":
+                expected = reference.reset(int(draws[lane].integers(2**32)))
+                row = {key: values[lane] for key, values in observation.items()}
+                for name, part in expected.items():
+                    np.testing.assert_allclose(row[name], np.array(part, np.float32), rtol=1e-6, atol=1e-7)
+    assert ends > 0
