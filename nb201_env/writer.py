@@ -121,7 +121,9 @@ class TableWriter:
                 if kind is None:
                     self._finish()
             finally:
-                remove(self._partial)
+                if self._partial.exists():
+                    _settle()
+                    remove(self._partial)
 
     def add_dataset(
         self,
@@ -372,6 +374,21 @@ def _integers(path: str, values: npt.ArrayLike, dtype: str) -> npt.NDArray[Any]:
     if given.dtype == np.uint64 and given.size and given.max() > np.iinfo("i8").max:
         raise NB201Error(f"{path}: {given.max()} is too large")
     return given.astype(dtype)
+
+
+def _settle() -> None:
+    """Let what zarr is writing in its own thread come to an end, after an interruption say."""
+    import asyncio
+
+    from zarr.core.sync import sync
+
+    async def cancel() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    sync(cancel())
 
 
 def _consolidate(folder: Path) -> None:

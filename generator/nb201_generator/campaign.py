@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nb201_env import NUM_CELLS, Cell, NB201Error, TableFormatError, checks
+from nb201_env import NUM_CELLS, Cell, NB201Error, TableFormatError, checks, open_table
 from nb201_env.cell import all_macs, all_params
 from nb201_env.files import locked, read_npz, replacing, sweep, write_text
 from nb201_env.isomorphism import representatives
@@ -181,9 +181,14 @@ def generate(
     if not 0 <= index < count:
         raise NB201Error(f"shard must be i/n with 0 <= i < n, got {index}/{count}")
     checks.whole("jobs", jobs, 1)
+    parts = _parts(Path(out))
+    if Path(out).exists() and parts.exists() and not open_table(out).verify():
+        with locked(parts):  # the last call was interrupted when the table was written already
+            _claim(parts, plan)
+            shutil.rmtree(parts)
+        return []
     out = checked_path(out)
     _images(plan.dataset, plan.data)
-    parts = _parts(out)
     with locked(parts):
         _claim(parts, plan)
         failures = _train_all(plan, plan.blocks()[index::count], out, jobs, progress)

@@ -123,7 +123,7 @@ def test_signals_at_random_moments(name, jobs, work, tmp_path):
             _interrupt(arguments, out, which, rng.uniform(0.3, 0.95) * took)
             assert litter(folder, {out.name, f"{out.name}.parts"}) == [] or which == signal.SIGKILL
             code, _, errors = run(arguments, out)
-            assert code == 0, errors
+            assert code == 0 or "exists already" in errors  # it was interrupted after the last thing it did
             assert content(out) == content(whole)
             parts = {f"{out.name}.parts"} if name == "import" else set()  # some records can be completed later
             assert litter(folder, {out.name, *parts}) == []
@@ -138,8 +138,8 @@ def _interrupt(arguments, out, which, after):
     _, errors = process.communicate(timeout=60)
     if process.returncode == 0:  # it was done before
         return
-    assert process.returncode == CODES[which], errors
-    if which != signal.SIGKILL:
+    assert process.returncode in (CODES[which], -signal.SIGTERM), errors  # as -15 dies who has not begun
+    if process.returncode == CODES[which] and which != signal.SIGKILL:
         (line,) = errors.splitlines()
         assert line.startswith("error: "), line
     for _ in range(100):
@@ -166,8 +166,8 @@ def test_two_writers(name, work, tmp_path):
         loser = next((errors for process, (_, errors) in zip(pair, said, strict=True) if process.returncode), "")
         if codes == [0, 2]:
             (line,) = loser.splitlines()
-            assert f"is being written by process {pair[0].pid}" in line or f"process {pair[1].pid}" in line or \
-                "exists already" in line  # fmt: skip
+            holders = [f"process {process.pid}" for process in pair]
+            assert any(who in line for who in (*holders, "another process", "exists already"))
         else:  # one was done before the other had started up, whose work there was nothing left of
             assert codes == [0, 0]
         expected = expected or content(out)
