@@ -19,7 +19,7 @@ from side_by_side import ratio, run_python
 from nb201_env import NUM_CELLS, Oracle, open_table
 from nb201_env.compat.nats_bench import create
 from nb201_env.importers.nats import import_folder
-from nb201_env.writer import TableWriter
+from nb201_env.tables.writer import TableWriter
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT.parent / "shared" / "data" / "nats-tss-records"
@@ -110,7 +110,7 @@ def starting(folder: Path) -> None:
     np.savez_compressed(folder / "same.npz", correct=counts)
 
     def opening() -> None:
-        from nb201_env.table import Table
+        from nb201_env.tables.table import Table
 
         Table(table.path).accuracy("cifar10")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
-from nb201_agents.stable_baselines import PPO as PRESET
+from nb201_agents.learners.stable_baselines import PPO as PRESET
 from PIL import Image
 from stable_baselines3 import PPO
 

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import gymnasium as gym
 
-from nb201_env import Oracle, SimulatedClock, schema
+from nb201_env import Oracle, SimulatedClock
 from nb201_env.registration import ENVIRONMENTS
+from nb201_env.tables import schema
 
 DOCS = Path(__file__).parent
 
 _FORMAT_INTRODUCTION = """# The table format
 
-<!-- made from nb201_env/schema.py by docs/make_pages.py -->
+<!-- made from nb201_env/tables/schema.py by docs/make_pages.py -->
 
 {description}
 
@@ -32,7 +33,7 @@ _FORMAT_INTRODUCTION = """# The table format
 * The dimensions `time_trial` and `time_epoch` of seconds have length 1 where all trials, or all epochs, take the same.
 * Chunks and shards are the writer's choice and no part of the format. The last codec of every array is `crc32c`. Each array
   carries the SHA-256 of its values in the attribute `sha256`, over dtype, shape and little-endian bytes
-  (`nb201_env.fingerprint.digest`), and one of more than ten epochs those of every ten in the attribute `chunks`. They are
+  (`nb201_env.tables.fingerprint.digest`), and one of more than ten epochs those of every ten in the attribute `chunks`. They are
   compared when a column is first read: a missing chunk is damage and no missing value.
 * `manifest-sha256.txt` lists the SHA-256 of every other file, so that `sha256sum --check manifest-sha256.txt` works in a
   folder. The root's `zarr.json`, which repeats all metadata, is compared with it when a table is opened. An archive ends
@@ -87,7 +88,7 @@ a file of its size needs. Parameters and MACs are recomputed, and a stored value
 
 
 def table_format() -> str:
-    """The page of the table format, from `nb201_env.schema`."""
+    """The page of the table format, from `nb201_env.tables.schema`."""
     from nb201_env.importers import columns
 
     levels = []
@@ -167,7 +168,7 @@ def environment(name: str) -> str:
 
 _ORACLE_PAGE = """# What a search sees, and what it costs
 
-<!-- made from the docstrings of nb201_env/oracle.py and nb201_env/clock.py by docs/make_pages.py -->
+<!-- made from the docstrings of nb201_env/simulation/oracle.py and clock.py by docs/make_pages.py -->
 
 The environments are built on two classes, which take the same arguments and can be used alone:
 

@@ -1,7 +1,7 @@
 """Stable-Baselines3's DQN with the preset of the agent `dqn`, on CIFAR-10."""
 
 import gymnasium as gym
-from nb201_agents import stable_baselines
+from nb201_agents.learners import stable_baselines
 from stable_baselines3 import DQN
 from stable_baselines3.common.monitor import Monitor
 

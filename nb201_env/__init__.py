@@ -5,8 +5,6 @@ Importing this package registers the environments `NB201/…` and loads neither 
 
 from importlib.metadata import version
 
-from nb201_env.cell import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, OPS, PARAMS, Cell, index_of
-from nb201_env.clock import SimulatedClock
 from nb201_env.errors import (
     BudgetExhaustedError,
     InvalidCellError,
@@ -14,9 +12,11 @@ from nb201_env.errors import (
     NB201Error,
     TableFormatError,
 )
-from nb201_env.oracle import Evaluation, Evaluations, Oracle
 from nb201_env.registration import register_environments
-from nb201_env.table import Record, Table, open_table
+from nb201_env.simulation.clock import SimulatedClock
+from nb201_env.simulation.oracle import Evaluation, Evaluations, Oracle
+from nb201_env.space import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, OPS, PARAMS, Cell, index_of
+from nb201_env.tables.table import Record, Table, open_table
 
 __version__ = version("nb201-env")
 

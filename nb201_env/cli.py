@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 
 import nb201_env
-from nb201_env.cell import NUM_CELLS, Cell
 from nb201_env.console import fail, progress_bar
 from nb201_env.errors import MissingDataError, NB201Error
-from nb201_env.table import Record, Table, open_table
+from nb201_env.space import NUM_CELLS, Cell
+from nb201_env.tables.table import Record, Table, open_table
 
 # typer carries click's classes under a name that changed between its versions
 _ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -166,7 +166,7 @@ def table_export(
     out: Annotated[str, typer.Option(help="The CSV to write.")],
 ) -> None:
     """Write the last epoch of everything as CSV, one row a cell; `nb201 import columns` reads it back."""
-    from nb201_env.export import write_csv
+    from nb201_env.tables.export import write_csv
 
     write_csv(open_table(table), out)
 
@@ -258,7 +258,7 @@ def table_join(
     name: Annotated[str | None, typer.Option(help="Its short name; by default the file's.")] = None,
 ) -> None:
     """Write one table of several: other data sets, other recipes, nets of half and of all training images."""
-    from nb201_env.join import join_tables
+    from nb201_env.tables.join import join_tables
 
     join_tables(tables, out, name or os.path.basename(out).partition(".")[0])
     typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")

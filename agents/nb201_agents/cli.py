@@ -14,9 +14,9 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as TextTable
 
-from nb201_agents.bench import Setup
-from nb201_agents.bench import bench as run_bench
-from nb201_agents.report import SHORT_COLUMNS, Summary, summaries, write_report
+from nb201_agents.harness.bench import Setup
+from nb201_agents.harness.bench import bench as run_bench
+from nb201_agents.harness.report import SHORT_COLUMNS, Summary, summaries, write_report
 from nb201_env import open_table
 from nb201_env.console import progress_bar
 

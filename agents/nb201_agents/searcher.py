@@ -20,7 +20,7 @@ import gymnasium as gym
 import numpy as np
 
 from nb201_env import NB201Error
-from nb201_env.oracle import Evaluation
+from nb201_env.simulation.oracle import Evaluation
 
 GROUP = "nb201.searchers"
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nb201_env import NB201Error, open_table
 from nb201_env.console import progress_bar
-
-if TYPE_CHECKING:
-    from nb201_generator.campaign import Plan
 
 app = typer.Typer()
 table_app = typer.Typer()
@@ -41,8 +36,9 @@ def generate(
     try:
         import torch
 
-        from nb201_generator.campaign import Plan
         from nb201_generator.campaign import generate as run
+        from nb201_generator.estimate import describe
+        from nb201_generator.plan import Plan
     except ImportError as error:
         raise NB201Error(f"generating needs {error.name}: pip install 'nb201-env[generator]'") from None
 
@@ -55,7 +51,7 @@ def generate(
     if jobs < 1 or not 0 <= index < count:
         raise NB201Error(f"--jobs must be at least 1 and --shard i/n with 0 <= i < n, got {jobs} and {shard}")
     if dry_run:
-        _describe(plan, jobs, (index, count))
+        typer.echo(describe(plan, jobs, (index, count)))
         return
     with progress_bar("blocks") as progress:
         failures = run(plan, out, jobs, (index, count), progress)
@@ -75,7 +71,7 @@ def merge(
     out: Out,
 ) -> None:
     """Join the parts of a campaign's shards into a table."""
-    from nb201_generator.campaign import merge as run
+    from nb201_generator.assemble import merge as run
 
     run(shards, out)
     typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
@@ -86,58 +82,3 @@ def _numbers(text: str, separator: str, expected: str) -> tuple[int, int]:
     if not (first.isdecimal() and second.isdecimal() and max(len(first), len(second)) < 10):
         raise NB201Error(f"{expected}, got {text!r}")
     return int(first), int(second)
-
-
-def _peak_memory(device: str) -> str:
-    """Of this process or on its GPU, in words; nothing where the system does not say."""
-    import torch
-
-    if torch.device(device).type == "cuda":
-        return f"; peak memory {torch.cuda.max_memory_allocated(device) / 1e6:,.0f} MB a process"
-    try:
-        import resource
-    except ImportError:  # on Windows
-        return ""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes or kibibytes
-    peak = unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"; peak memory {peak / 1e6:,.0f} MB a process"
-
-
-def _describe(plan: Plan, jobs: int, shard: tuple[int, int]) -> None:
-    """Cells, blocks, steps, memory, and the time that a short timing on this device foretells."""
-    from dataclasses import replace
-
-    import torch
-
-    from nb201_env import Cell
-    from nb201_generator.images import load_images
-    from nb201_generator.timing import time_cell
-    from nb201_generator.train import arithmetic, train
-
-    torch.set_num_threads(1)
-    images, recipe, blocks = load_images(plan.dataset, plan.data), plan.settings(), plan.blocks()[shard[0] :: shard[1]]
-    steps = -(-len(images.splits["train"].labels) // recipe.batch_size) * recipe.epochs
-    sample = [Cell(index) for index in blocks[0].cells]
-    began = time.perf_counter()
-    train(sample, images, replace(recipe, epochs=1), blocks[0].seed, plan.device, plan.precision, plan.channels_last)
-    epoch = time.perf_counter() - began
-    few = sample[:5]
-    began = time.perf_counter()
-    with arithmetic(plan.precision, torch.device(plan.device)):
-        for cell in few:
-            time_cell(cell, images.num_classes, images.size, recipe, torch.device(plan.device))
-    alone = (time.perf_counter() - began) / len(few)
-    training = epoch * recipe.epochs * len(blocks) / jobs
-    timing = alone * sum(len(block.cells) for block in blocks) / jobs
-    typer.echo(
-        f"{len(plan.trained())} cells x {plan.trials} trials: here {len(blocks)} blocks of up to {len(sample)} cells, "
-        f"{steps} steps each{_peak_memory(plan.device)}"
-    )
-    typer.echo(
-        f"about {_duration(training)} of training and {_duration(timing)} of timing each cell alone, with {jobs} "
-        f"process{'es' * (jobs > 1)} on {plan.device}, by one epoch of the first block and {len(few)} cells timed"
-    )
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nb201_env.cell import AVG_POOL, CONV_1X1, CONV_3X3, EDGES, NONE, Cell
+from nb201_env.space import AVG_POOL, CONV_1X1, CONV_3X3, EDGES, NONE, Cell
 
 
 class Zero(nn.Module):

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import NUM_CELLS, OPS, Cell
-from nb201_env.compat.records import RECIPES, ArchResults, Runs, mean
+from nb201_env.compat.records import ArchResults, Runs, mean
 from nb201_env.errors import MissingDataError, NB201Error
-from nb201_env.importers.official import SOURCES
-from nb201_env.table import Table, open_table
+from nb201_env.space import NUM_CELLS, OPS, Cell
+from nb201_env.tables.official import RECIPES, SOURCES
+from nb201_env.tables.table import Table, open_table
 
 _REMEMBERED = 64
 

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from nb201_env.cell import NUM_CELLS, Cell
 from nb201_env.errors import NB201Error
-from nb201_env.importers.official import SOURCES
-from nb201_env.schema import MISSING_COUNT
-from nb201_env.table import Table
+from nb201_env.space import NUM_CELLS, Cell
+from nb201_env.tables.official import RECIPES, SOURCES
+from nb201_env.tables.schema import MISSING_COUNT
+from nb201_env.tables.table import Table
 
-RECIPES = {"12": "12ep", "200": "200ep"}
 _REMEMBERED = 64
 
 Metric = dict[str, Any]

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import EDGES, OPS
-from nb201_env.envs.base import CellEnv, Info, Observation, checked_action
 from nb201_env.envs.masks import INDEX_OF_CODE, LegalOps
 from nb201_env.envs.rewards import REWARDS
+from nb201_env.envs.single import CellEnv, Info, Observation, checked_action
 from nb201_env.errors import NB201Error
+from nb201_env.space import EDGES, OPS
 
 UNSET = len(OPS)
 """Stands in an observation for the op of an edge that is not chosen yet."""

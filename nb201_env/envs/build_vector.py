@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import EDGES, OPS
 from nb201_env.envs.build import UNSET, BuildCellEnv
 from nb201_env.envs.masks import INDEX_OF_CODE, LegalOps
 from nb201_env.envs.vector import Bools, CellVectorEnv, Infos, Outcome, blank, masked
-from nb201_env.lanes import Lanes
+from nb201_env.simulation.lanes import Lanes
+from nb201_env.space import EDGES, OPS
 
 _EDGES, _OPS, _SLOTS = len(EDGES), len(OPS), len(OPS) + 1
 _SMALL_INDEX = INDEX_OF_CODE.astype(np.int16)  # scattered reads are quicker from a small table

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env import checks
-from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS, Cell, index_of
-from nb201_env.envs.base import ONEHOT, CellEnv, Info, Observation, checked_action
 from nb201_env.envs.rewards import REWARDS
+from nb201_env.envs.single import ONEHOT, CellEnv, Info, Observation, checked_action
 from nb201_env.errors import NB201Error
-from nb201_env.oracle import Evaluation
+from nb201_env.simulation.oracle import Evaluation
+from nb201_env.space import ALL_OPS, EDGES, NUM_CELLS, OPS, Cell, index_of
 
 _EDGES, _OPS = len(EDGES), len(OPS)
 NUM_ACTIONS = _EDGES * _OPS

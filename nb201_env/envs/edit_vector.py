@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import ALL_OPS, NUM_CELLS, Cell
-from nb201_env.envs.base import ONEHOT
 from nb201_env.envs.edit import NUM_ACTIONS, EditCellEnv, edited, legal_edits
+from nb201_env.envs.single import ONEHOT
 from nb201_env.envs.vector import CellVectorEnv, Infos, Outcome, masked, only
-from nb201_env.lanes import Lanes
-from nb201_env.oracle import NO_TRIAL
+from nb201_env.simulation.lanes import Lanes
+from nb201_env.simulation.oracle import NO_TRIAL
+from nb201_env.space import ALL_OPS, NUM_CELLS, Cell
 
 _KEPT = ("accuracy", "trial", "observed", "query_seconds", "repeat")
 

@@ -7,10 +7,10 @@ import re
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS
 from nb201_env.errors import NB201Error
-from nb201_env.isomorphism import representatives
-from nb201_env.table import Table
+from nb201_env.space import ALL_OPS, EDGES, NUM_CELLS, OPS
+from nb201_env.space.isomorphism import representatives
+from nb201_env.tables.table import Table
 
 MASKS = ("none", "connected", "canonical", "unseen", "params<=X")
 
@@ -33,7 +33,7 @@ def allowed_cells(mask: str, table: Table, dataset: str) -> npt.NDArray[np.bool_
 
     * none, unseen: all; what has been seen is taken out later by `LegalOps.remove`.
     * connected: some path of ops other than none leads from the input to the output.
-    * canonical: one cell of each class of exactly equal ones (see `nb201_env.isomorphism`).
+    * canonical: one cell of each class of exactly equal ones (see `nb201_env.space.isomorphism`).
     * params<=X: at most X parameters on the data set, as in `params<=500000`.
 
     Raises:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env import checks
-from nb201_env.cell import NUM_CELLS
 from nb201_env.errors import MissingDataError, NB201Error
-from nb201_env.oracle import Oracle
+from nb201_env.simulation.oracle import Oracle
+from nb201_env.space import NUM_CELLS
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,7 +24,7 @@ class Objectives:
 
     * error: 1 less the observed accuracy.
     * params, macs, latency (seconds a batch of 256), train_seconds (through the search's epoch): see
-      `nb201_env.table.Table`.
+      `nb201_env.tables.table.Table`.
 
     Args:
         wanted: for each objective a weight, or a limit as in `"<=500000"`.

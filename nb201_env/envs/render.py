@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import EDGES, OPS
 from nb201_env.errors import NB201Error
+from nb201_env.space import EDGES, OPS
 
 RENDER_MODES = ("ansi", "rgb_array")
 

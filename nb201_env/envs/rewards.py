@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from nb201_env.errors import NB201Error
-from nb201_env.oracle import Oracle
+from nb201_env.simulation.oracle import Oracle
 
 Reward = Callable[[float, float], float]
 """From the observed accuracy and the incumbent's before it (0 without one), both fractions, to the reward."""

@@ -11,11 +11,11 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from nb201_env import checks
-from nb201_env.cell import EDGES, OPS
-from nb201_env.envs.base import Info, checked_action, search_seed
 from nb201_env.envs.render import RENDER_MODES, Scene, draw
 from nb201_env.envs.search_lanes import DECIDE, SearchLanes, SearchTask
+from nb201_env.envs.single import Info, checked_action, search_seed
 from nb201_env.errors import NB201Error
+from nb201_env.space import EDGES, OPS
 
 ACTIONS = ("sequential", "joint")
 CHARGES = ("resume", "fresh")

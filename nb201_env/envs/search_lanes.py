@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env import checks
-from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS
-from nb201_env.clock import SimulatedClock
-from nb201_env.envs.base import ONEHOT
 from nb201_env.envs.build import UNSET
 from nb201_env.envs.masks import INDEX_OF_CODE, codes_of
 from nb201_env.envs.objectives import Objectives
+from nb201_env.envs.single import ONEHOT
 from nb201_env.errors import MissingDataError, NB201Error
-from nb201_env.lanes import Arrays, Lanes
-from nb201_env.oracle import NO_TRIAL, Oracle, drawn_trials
-from nb201_env.table import Table, open_table
+from nb201_env.simulation.clock import SimulatedClock
+from nb201_env.simulation.lanes import Arrays, Lanes
+from nb201_env.simulation.oracle import NO_TRIAL, Oracle, drawn_trials
+from nb201_env.space import ALL_OPS, EDGES, NUM_CELLS, OPS
+from nb201_env.tables.table import Table, open_table
 
 DECIDE = len(EDGES)
 """The phase after the six choices: leave the cell, or buy more epochs of it."""
@@ -45,10 +45,10 @@ class SearchTask:
         recipe: None means the only one.
         epoch: the last rung; None means the last of `rungs`, or the recipe's last.
         split: that rewards come from.
-        trial: per-search, mean or a number; see `nb201_env.oracle.Oracle`.
+        trial: per-search, mean or a number; see `nb201_env.simulation.oracle.Oracle`.
         rungs: epochs at which a cell can be seen, ascending; None means 1, 3 and the last.
         budget: seconds of a search; None means 20 times the mean cost of a full training.
-        charge: `resume` or `fresh`, see `nb201_env.clock.SimulatedClock`.
+        charge: `resume` or `fresh`, see `nb201_env.simulation.clock.SimulatedClock`.
         max_queries: purchases of a search; None for more than it can make without repeating one.
         objectives: see `nb201_env.envs.objectives.Objectives`.
 

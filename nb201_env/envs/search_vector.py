@@ -11,7 +11,7 @@ import numpy.typing as npt
 from nb201_env.envs.search import SearchEnv, checked_queries
 from nb201_env.envs.vector import Bools, Infos, LanesEnv, Outcome, blank, masked
 from nb201_env.errors import NB201Error
-from nb201_env.lanes import Lanes
+from nb201_env.simulation.lanes import Lanes
 
 
 class SearchVectorEnv(LanesEnv):

@@ -15,9 +15,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from nb201_env import checks
-from nb201_env.envs.base import CellEnv, search_seed
+from nb201_env.envs.single import CellEnv, search_seed
 from nb201_env.errors import BudgetExhaustedError, NB201Error
-from nb201_env.lanes import Lanes, LaneSearches, SharedSearch
+from nb201_env.simulation.lanes import Lanes, LaneSearches, SharedSearch
 
 BUDGET_SCOPES = ("lane", "shared")
 

@@ -29,13 +29,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import NUM_CELLS, Cell, index_of
 from nb201_env.checks import shown
 from nb201_env.errors import NB201Error, TableFormatError
 from nb201_env.files import read_npz, regular
-from nb201_env.importers.official import SOURCES, Source, to_counts
-from nb201_env.schema import MAX_EPOCH
-from nb201_env.writer import TableWriter
+from nb201_env.importers.official import to_counts
+from nb201_env.space import NUM_CELLS, Cell, index_of
+from nb201_env.tables.official import SOURCES, Source
+from nb201_env.tables.schema import MAX_EPOCH
+from nb201_env.tables.writer import TableWriter
 
 MAX_TRIALS = 20
 """More columns than this side by side are more likely epochs than trials."""

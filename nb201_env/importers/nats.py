@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nb201_env.cell import NUM_CELLS, Cell
 from nb201_env.errors import NB201Error, TableFormatError
 from nb201_env.files import in_folder, locked, sweep
 from nb201_env.importers.official import Block, Imported, assemble, compact
 from nb201_env.importers.unpickle import OFFICIAL, bounded, read_files, restricted_load
-from nb201_env.writer import checked_path
+from nb201_env.space import NUM_CELLS, Cell
+from nb201_env.tables.writer import checked_path
 
 SUFFIX = ".pickle.pbz2"
 META = f"meta{SUFFIX}"

@@ -16,75 +16,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nb201_env import checks
-from nb201_env.cell import NUM_CELLS, Cell, all_macs, all_params
 from nb201_env.errors import TableFormatError
 from nb201_env.files import read_npz, replacing
-from nb201_env.table import open_table
-from nb201_env.writer import TableWriter
-
-RECIPES = {"12": "12ep", "200": "200ep", "less": "12ep", "full": "200ep"}
-EPOCHS = {"12ep": 12, "200ep": 200}
-
+from nb201_env.space import NUM_CELLS, Cell, all_macs, all_params
+from nb201_env.tables.official import CITATION, EPOCHS, LICENSE, RECIPES, SOURCES, Source
+from nb201_env.tables.table import open_table
+from nb201_env.tables.writer import TableWriter
 
 Arrays = dict[tuple[str, str, str, int], npt.NDArray[Any]]
 
 
-class Source(NamedTuple):
-    """What the official name of a training run stands for.
-
-    Attributes:
-        dataset: name of the data set in a table.
-        trained_on: half or full.
-        num_classes: number of classes.
-        image_size: height and width in pixels.
-        images: number of images of each split, by split.
-        splits: official name of each evaluated split to ours.
-    """
-
-    dataset: str
-    trained_on: str
-    num_classes: int
-    image_size: int
-    images: dict[str, int]
-    splits: dict[str, str]
-
-
-_HALVES = {"x-valid": "valid", "x-test": "test", "ori-test": "valtest"}
-
-SOURCES = {
-    "cifar10-valid": Source(
-        "cifar10",
-        "half",
-        10,
-        32,
-        {"train": 25_000, "valid": 25_000, "test": 10_000},
-        {"x-valid": "valid", "ori-test": "test"},
-    ),
-    "cifar10": Source("cifar10", "full", 10, 32, {"train": 50_000, "test": 10_000}, {"ori-test": "test"}),
-    "cifar100": Source(
-        "cifar100", "full", 100, 32, {"train": 50_000, "valid": 5_000, "test": 5_000, "valtest": 10_000}, _HALVES
-    ),
-    "ImageNet16-120": Source(
-        "ImageNet16-120", "full", 120, 16, {"train": 151_700, "valid": 3_000, "test": 3_000, "valtest": 6_000}, _HALVES
-    ),
-}
-"""Official name of a set of training images (and of how the nets trained on it are evaluated)."""
-
-LICENSE = (
-    "Values of NAS-Bench-201 and NATS-Bench; repositories under the MIT licence, no separate licence for the data "
-    "stated."
-)
-CITATION = (
-    "Dong and Yang. NAS-Bench-201: Extending the Scope of Reproducible Neural Architecture Search. ICLR 2020.",
-    "Dong, Liu, Musial and Gabrys. NATS-Bench: Benchmarking NAS Algorithms for Architecture Topology and Size. "
-    "IEEE TPAMI 2021.",
-)
+_KEYS = {**RECIPES, "less": "12ep", "full": "200ep"}
 
 MAX_RUNS = 100
 """Most training runs that a record may hold; the official ones have up to 17."""
@@ -184,7 +132,7 @@ def compact(records: Iterable[tuple[int, Mapping[str, Any]]], cells: Sequence[in
 def _add_record(block: Block, position: int, index: int, record: Mapping[str, Any]) -> None:
     arch = Cell(index).arch
     for hp, runs in record.items():
-        recipe = RECIPES[str(hp) if checks.is_whole(hp) else hp]
+        recipe = _KEYS[str(hp) if checks.is_whole(hp) else hp]
         said = runs["arch_index"], runs["arch_str"]
         if tuple(map(type, said)) != (int, str) or said != (index, arch):
             what = " and ".join(map(checks.shown, said))

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from nb201_env.cell import ALL_OPS, NUM_CELLS
 from nb201_env.checks import shown
 from nb201_env.errors import NB201Error, TableFormatError
-from nb201_env.importers.official import CITATION
 from nb201_env.importers.unpickle import read_files, restricted_load
-from nb201_env.writer import TableWriter
+from nb201_env.space import ALL_OPS, NUM_CELLS
+from nb201_env.tables.official import CITATION
+from nb201_env.tables.writer import TableWriter
 
 EPOCHS = 200
 TRIALS = 3

@@ -2,9 +2,9 @@ import json
 
 import numpy as np
 import pytest
-from nb201_agents.bench import ALWAYS, ROW, Setup, bench, run, versions
-from nb201_agents.report import summaries, write_report
-from nb201_agents.results import read_runs, truth_of
+from nb201_agents.harness.bench import ALWAYS, ROW, Setup, bench, run, versions
+from nb201_agents.harness.report import summaries, write_report
+from nb201_agents.harness.results import read_runs, truth_of
 
 from nb201_env import NB201Error, open_table
 

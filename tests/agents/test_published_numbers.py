@@ -6,9 +6,9 @@ order statistics of the runs here give.
 
 import numpy as np
 import pytest
-from nb201_agents.bench import Setup, run
-from nb201_agents.results import Run, truth_of
-from nb201_agents.stats import censored_median
+from nb201_agents.harness.bench import Setup, run
+from nb201_agents.harness.results import Run, truth_of
+from nb201_agents.harness.stats import censored_median
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
-from nb201_agents.bench import search
-from nb201_agents.evolution import RegularizedEvolution
-from nb201_agents.local_search import LocalSearch
-from nb201_agents.reinforce import Reinforce
+from nb201_agents.harness.bench import search
 from nb201_agents.searcher import Searcher, Task, agent_names, make_agent
+from nb201_agents.searchers.evolution import RegularizedEvolution
+from nb201_agents.searchers.local_search import LocalSearch
+from nb201_agents.searchers.reinforce import Reinforce
 
 from nb201_env import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, PARAMS, NB201Error, Oracle, SimulatedClock
-from nb201_env.oracle import Evaluation
+from nb201_env.simulation.oracle import Evaluation
 
 TASK = Task("cifar10", 200, (200,))
 SEARCHERS = ("random", "params", "rea", "rea-50", "local-search", "reinforce")

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from nb201_agents.stats import bootstrap_interval, censored_median, iqm, step_function
+from nb201_agents.harness.stats import bootstrap_interval, censored_median, iqm, step_function
 
 
 def test_iqm_is_the_mean_of_the_middle_half():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nb201_env import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, OPS, PARAMS, Cell, InvalidCellError, index_of
-from nb201_env.cell import all_macs, all_params
+from nb201_env.space import all_macs, all_params
 
 indices = st.integers(0, NUM_CELLS - 1)
 

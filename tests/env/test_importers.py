@@ -11,7 +11,7 @@ from official_records import HALF, META, make_record, write_folder, write_pickle
 from nb201_env import NUM_CELLS, Cell, MissingDataError, NB201Error, TableFormatError, open_table
 from nb201_env.importers.columns import import_columns
 from nb201_env.importers.nats import BLOCK, import_file, import_folder
-from nb201_env.importers.official import SOURCES
+from nb201_env.tables.official import SOURCES
 
 CELLS = (0, 1, 124, 125, 7000, NUM_CELLS - 1)
 
@@ -264,7 +264,7 @@ def test_columns_of_real_values(real_data, tmp_path):
 
 
 def test_csv_goes_out_and_comes_back(published, tmp_path):
-    from nb201_env.export import write_csv
+    from nb201_env.tables.export import write_csv
 
     write_csv(published, tmp_path / "published.csv")
     with (tmp_path / "published.csv").open() as file:

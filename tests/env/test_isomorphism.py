@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nb201_env import ALL_OPS, NUM_CELLS, Cell
-from nb201_env.cell import AVG_POOL, CONV_1X1, CONV_3X3, EDGES, NONE, SKIP
-from nb201_env.isomorphism import RULES, _sums, representatives
+from nb201_env.space import AVG_POOL, CONV_1X1, CONV_3X3, EDGES, NONE, SKIP
+from nb201_env.space.isomorphism import RULES, _sums, representatives
 
 
 @pytest.mark.parametrize(

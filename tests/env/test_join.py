@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nb201_env import NUM_CELLS, NB201Error, open_table
-from nb201_env.join import join_tables
-from nb201_env.writer import TableWriter
+from nb201_env.tables.join import join_tables
+from nb201_env.tables.writer import TableWriter
 
 
 def write(path, dataset="cifar10", recipe="12ep", trained_on="half", split="valid", hashes=None, classes=10):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from nb201_env import NUM_CELLS, Cell, InvalidCellError, MissingDataError, NB201Error, Oracle, SimulatedClock
-from nb201_env.table import open_table
-from nb201_env.writer import TableWriter
+from nb201_env.tables.table import open_table
+from nb201_env.tables.writer import TableWriter
 
 
 def test_a_query_reveals_the_table_and_costs_its_seconds(published):

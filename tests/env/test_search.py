@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nb201_env import ALL_OPS, Cell, NB201Error, Oracle, SimulatedClock, index_of, open_table
-from nb201_env.writer import TableWriter
+from nb201_env.tables.writer import TableWriter
 
 ID = "NB201/Search-v0"
 RUNGS = (1, 3, 8)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from nb201_env import NUM_CELLS, Cell, MissingDataError, NB201Error, TableFormatError, open_table
-from nb201_env.isomorphism import representatives
-from nb201_env.table import DATA, EMBEDDED
-from nb201_env.writer import TableWriter
+from nb201_env.space.isomorphism import representatives
+from nb201_env.tables.table import DATA, EMBEDDED
+from nb201_env.tables.writer import TableWriter
 
 # Best mean validation accuracies in percent, with their cells (NATS-Bench; spec of the benchmark).
 OPTIMA = {"cifar10": (6111, 91.607), "cifar100": (9930, 73.493), "ImageNet16-120": (10676, 46.733)}

@@ -8,8 +8,8 @@ import pytest
 import zarr
 
 from nb201_env import NUM_CELLS, MissingDataError, TableFormatError, open_table
-from nb201_env.schema import GROUPS
-from nb201_env.table import Table
+from nb201_env.tables.schema import GROUPS
+from nb201_env.tables.table import Table
 
 VALID = "toy/long/full/valid"
 

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 
 from nb201_env import ALL_OPS, NUM_CELLS, NB201Error, Oracle, SimulatedClock, TableFormatError, open_table
-from nb201_env.cell import all_params
-from nb201_env.isomorphism import representatives
+from nb201_env.space import all_params
+from nb201_env.space.isomorphism import representatives
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
+from nb201_generator.assemble import merge  # noqa: E402
 from nb201_generator.blocks import blocks_of, reed_solomon_blocks  # noqa: E402
-from nb201_generator.campaign import ATTEMPTS, TRIAL_SEEDS, Plan, generate, merge  # noqa: E402
+from nb201_generator.campaign import ATTEMPTS, generate  # noqa: E402
 from nb201_generator.images import load_images  # noqa: E402
+from nb201_generator.plan import TRIAL_SEEDS, Plan  # noqa: E402
 from nb201_generator.recipe import RECIPES, Recipe  # noqa: E402
 from nb201_generator.train import augment, train  # noqa: E402
 
@@ -102,7 +104,7 @@ def test_processes_and_shards_make_the_same_table(whole, tiny, tmp_path):
 def kill_and_resume(tiny, out, kills, rng):
     """Run the campaign in a process that is killed at random moments, then let it end; how often it was killed."""
     script = (
-        "from nb201_generator.campaign import Plan, generate\n"
+        "from nb201_generator.campaign import generate\nfrom nb201_generator.plan import Plan\n"
         f"generate(Plan({tiny!r}, epochs=2, start=100, stop=160, trials=2), {str(out)!r})\n"
     )
     killed = 0

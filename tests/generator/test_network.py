@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nb201_env import ALL_OPS, EDGES, Cell
-from nb201_env.cell import all_macs, all_params
+from nb201_env.space import all_macs, all_params
 
 torch = pytest.importorskip("torch")
 

@@ -9,8 +9,8 @@ import pytest
 from nb201_env import ALL_OPS, Cell, NB201Error, Oracle, SimulatedClock, Table, index_of, open_table
 from nb201_env.cli import main
 from nb201_env.importers.columns import import_columns
-from nb201_env.join import join_tables
-from nb201_env.writer import TableWriter
+from nb201_env.tables.join import join_tables
+from nb201_env.tables.writer import TableWriter
 
 NAN, INF = float("nan"), float("inf")
 NO_NUMBER = ("much", [1], {}, (1,), b"1", NAN, INF, True, 1j, None)

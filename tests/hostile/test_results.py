@@ -4,9 +4,9 @@ import json
 import shutil
 
 import pytest
-from nb201_agents.bench import Setup, bench
-from nb201_agents.report import summaries, write_report
-from nb201_agents.results import read_file
+from nb201_agents.harness.bench import Setup, bench
+from nb201_agents.harness.report import summaries, write_report
+from nb201_agents.harness.results import read_file
 
 from nb201_env import NB201Error
 

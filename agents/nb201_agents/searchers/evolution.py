@@ -10,7 +10,7 @@ import numpy as np
 from nb201_agents.searcher import Query, Task
 from nb201_env import EDGES, NEIGHBORS, NUM_CELLS, OPS
 from nb201_env.errors import NB201Error
-from nb201_env.oracle import Evaluation
+from nb201_env.simulation.oracle import Evaluation
 
 MUTATIONS = ("edge", "node-first")
 

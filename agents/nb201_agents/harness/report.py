@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nb201_agents.results import Run, Truth, read_runs, truth_of
-from nb201_agents.stats import Floats, bootstrap_interval, censored_median, iqm, step_function
+from nb201_agents.harness.results import Run, Truth, read_runs, truth_of
+from nb201_agents.harness.stats import Floats, bootstrap_interval, censored_median, iqm, step_function
 from nb201_env import NB201Error
 from nb201_env.files import in_folder, write_text
 
@@ -34,7 +34,7 @@ class Summary:
         regret_interval: its 95 % bootstrap interval.
         regret_iqm: interquartile mean of the same.
         regret_iqm_interval: its 95 % bootstrap interval.
-        final: mean value of the chosen cells on what the search did not see, see `nb201_agents.results.Final`.
+        final: mean value of the chosen cells on what the search did not see, see `nb201_agents.harness.results.Final`.
         observed: mean of what the searches saw of them.
         mean: mean over all trials of them.
         target_queries: median distinct queries until within one trial deviation of the best, inf if half never came.

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import NUM_CELLS
 from nb201_env.checks import is_whole
+from nb201_env.space import NUM_CELLS
 
 FORMAT = "nb201-table"
 VERSION = 2
@@ -84,7 +84,10 @@ GROUPS = (
             Field("version", "integer", True, f"Version of this format, now {VERSION}."),
             Field("name", "string", True, "Short name of the table."),
             Field(
-                "fingerprint", "string", True, "SHA-256 over all that training determines; see `nb201_env.fingerprint`."
+                "fingerprint",
+                "string",
+                True,
+                "SHA-256 over all that training determines; see `nb201_env.tables.fingerprint`.",
             ),
             Field("timing_fingerprint", "string", True, "SHA-256 over seconds and latencies."),
             Field("provenance", "object", False, "Where the values come from: source, software, hardware, date."),
@@ -182,7 +185,7 @@ GROUPS = (
 )
 
 
-# --- what attributes and arrays may hold, checked by the reader, the writer and `nb201_env.verify` alike --------------
+# --- what attributes and arrays may hold, checked by the reader, the writer and verify alike --------------------------
 
 
 def attribute_problems(path: str, attributes: Mapping[str, Any]) -> Iterator[str]:

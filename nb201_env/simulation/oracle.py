@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env import checks
-from nb201_env.cell import NUM_CELLS, Cell, index_of
-from nb201_env.clock import SimulatedClock
 from nb201_env.errors import InvalidCellError, MissingDataError, NB201Error
-from nb201_env.table import Floats32, Floats64, Table
+from nb201_env.simulation.clock import SimulatedClock
+from nb201_env.space import NUM_CELLS, Cell, index_of
+from nb201_env.tables.table import Floats32, Floats64, Table
 
 REWARD_SPLITS = ("train", "valid")
 TRIALS = ("per-search", "per-query", "mean")

@@ -27,7 +27,7 @@ from itertools import chain, groupby, permutations, product
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import ALL_OPS, AVG_POOL, CONV_3X3, EDGES, NONE, NUM_CELLS, OPS, SKIP
+from nb201_env.space import ALL_OPS, AVG_POOL, CONV_3X3, EDGES, NONE, NUM_CELLS, OPS, SKIP
 
 # A term of an exact sum: how often it was pooled, and the edge of the convolution that made it (-1: the cell's input).
 Term = tuple[int, int]

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from nb201_agents.searcher import Query, Task
 from nb201_env import EDGES, OPS, index_of
-from nb201_env.oracle import Evaluation
+from nb201_env.simulation.oracle import Evaluation
 
 Floats = npt.NDArray[np.float64]
 

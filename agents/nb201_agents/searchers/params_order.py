@@ -4,7 +4,7 @@ import numpy as np
 
 from nb201_agents.searcher import Query, Task
 from nb201_env import NUM_CELLS, PARAMS
-from nb201_env.oracle import Evaluation
+from nb201_env.simulation.oracle import Evaluation
 
 
 class ParamsOrder:

@@ -1,4 +1,4 @@
-"""Writing a table. What it holds and means is written down in `nb201_env.schema`.
+"""Writing a table. What it holds and means is written down in `nb201_env.tables.schema`.
 
     with TableWriter("mine.zarr.zip", name="mine") as writer:
         writer.add_dataset("cifar10", num_classes=10, image_size=32)
@@ -27,8 +27,8 @@ import numpy.typing as npt
 from nb201_env import checks
 from nb201_env.errors import NB201Error
 from nb201_env.files import flush, in_folder, locked, remove, unfinished
-from nb201_env.fingerprint import digest, fingerprints
-from nb201_env.schema import (
+from nb201_env.tables.fingerprint import digest, fingerprints
+from nb201_env.tables.schema import (
     FORMAT,
     MANIFEST,
     MAX_CLASSES,

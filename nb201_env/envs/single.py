@@ -13,15 +13,15 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from nb201_env import checks
-from nb201_env.cell import ALL_OPS, EDGES, NUM_CELLS, OPS
-from nb201_env.clock import SimulatedClock
 from nb201_env.envs.masks import allowed_cells
 from nb201_env.envs.objectives import Objectives
 from nb201_env.envs.render import RENDER_MODES, Scene, draw
 from nb201_env.envs.rewards import make_reward
 from nb201_env.errors import BudgetExhaustedError, NB201Error
-from nb201_env.oracle import NO_TRIAL, Evaluation, Oracle
-from nb201_env.table import open_table
+from nb201_env.simulation.clock import SimulatedClock
+from nb201_env.simulation.oracle import NO_TRIAL, Evaluation, Oracle
+from nb201_env.space import ALL_OPS, EDGES, NUM_CELLS, OPS
+from nb201_env.tables.table import open_table
 
 OBSERVATIONS = ("onehot", "index", "dict")
 ON_EXHAUSTED = ("truncate", "raise")

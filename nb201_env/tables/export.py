@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import NUM_CELLS, Cell
 from nb201_env.errors import NB201Error
 from nb201_env.files import locked, replacing
-from nb201_env.table import Table
+from nb201_env.space import NUM_CELLS, Cell
+from nb201_env.tables.table import Table
 
 if TYPE_CHECKING:
     import xarray

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from nb201_env.errors import NB201Error
-from nb201_env.table import Table, open_table
-from nb201_env.writer import TableWriter
+from nb201_env.tables.table import Table, open_table
+from nb201_env.tables.writer import TableWriter
 
 
 def join_tables(tables: Sequence[str | os.PathLike[str] | Table], out: str | os.PathLike[str], name: str) -> None:

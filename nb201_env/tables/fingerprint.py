@@ -23,7 +23,7 @@ _ATTRIBUTES = ("num_classes", "image_size", "image_hashes", "epochs", "recipe", 
 def fingerprints(root: zarr.Group) -> tuple[str, str]:
     """The training and the timing fingerprint of an open table, each 64 hexadecimal digits.
 
-    Of each array its stored hash counts; `nb201_env.verify` compares that with the content.
+    Of each array its stored hash counts; `nb201_env.tables.verify` compares that with the content.
     """
     training, timing = hashlib.sha256(), hashlib.sha256()
     members: list[tuple[str, Any]] = sorted(root.members(max_depth=None))

@@ -22,12 +22,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from nb201_agents.results import ROW, checked_header, read_file
+from nb201_agents.harness.results import ROW, checked_header, read_file
 from nb201_agents.searcher import Learner, Searcher, Task, env_arguments, make_agent, tuned_on
 from nb201_env import NB201Error, Oracle, SimulatedClock, checks, open_table
 from nb201_env.files import locked, replacing, sweep
-from nb201_env.oracle import Evaluation
 from nb201_env.parallel import in_order, run_tasks
+from nb201_env.simulation.oracle import Evaluation
 
 ENVIRONMENT = "NB201/BuildCell-v0"
 

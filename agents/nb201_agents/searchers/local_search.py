@@ -8,7 +8,7 @@ import numpy as np
 
 from nb201_agents.searcher import Query, Task
 from nb201_env import NEIGHBORS, NUM_CELLS
-from nb201_env.oracle import Evaluation
+from nb201_env.simulation.oracle import Evaluation
 
 
 class LocalSearch:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nb201_env import NUM_CELLS, NB201Error, Table, checks, open_table
 from nb201_env.errors import MissingDataError
 from nb201_env.files import regular
-from nb201_env.schema import MAX_EPOCH
+from nb201_env.tables.schema import MAX_EPOCH
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -33,7 +33,7 @@ class Run:
     """One search, its queries as arrays of one length in the order of observation.
 
     Attributes:
-        header: as written by `nb201_agents.bench`.
+        header: as written by `nb201_agents.harness.bench`.
         cell: indices.
         epoch: at which each was evaluated.
         trial: seen, -1 for the mean.

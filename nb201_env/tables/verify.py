@@ -9,10 +9,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from nb201_env.fingerprint import digest, fingerprints
-from nb201_env.schema import MANIFEST, attribute_problems, place, shape_problems, value_problems
-from nb201_env.table import Table, TableFiles, read_manifest
-from nb201_env.writer import ZIP_HASH, hash_of_start
+from nb201_env.tables.fingerprint import digest, fingerprints
+from nb201_env.tables.metadata import TableFiles, read_manifest
+from nb201_env.tables.schema import MANIFEST, attribute_problems, place, shape_problems, value_problems
+from nb201_env.tables.table import Table
+from nb201_env.tables.writer import ZIP_HASH, hash_of_start
 
 
 def problems_of(table: Table) -> list[str]:

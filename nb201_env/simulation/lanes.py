@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.cell import NUM_CELLS
-from nb201_env.oracle import NO_TRIAL, Oracle, drawn_trials
+from nb201_env.simulation.oracle import NO_TRIAL, Oracle, drawn_trials
+from nb201_env.space import NUM_CELLS
 
 _CELLS = np.arange(NUM_CELLS)
 _BITS = (1 << np.arange(8)).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Algorithms that are handed an environment and drive it themselves."""

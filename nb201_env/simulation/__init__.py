@@ -1,0 +1,1 @@
+"""Searches in simulated time: what they see, what it costs, one at a time or many as arrays."""

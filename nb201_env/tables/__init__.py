@@ -1,0 +1,1 @@
+"""The table format: reading, writing, checking, joining and exporting tables."""
