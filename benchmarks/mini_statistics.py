@@ -14,17 +14,17 @@ def main() -> None:
     table, published = open_table("mini"), open_table("published").accuracy("cifar10")
     for dataset in table.datasets:
         recipe = table.recipes(dataset)[0]
-        epochs = table.epochs(dataset, recipe, "valid")
-        last = table.accuracy(dataset, "valid")
+        epochs = table.epochs(dataset, recipe=recipe, split="valid")
+        last = table.accuracy(dataset, split="valid")
         low, median, high, best = 100 * np.quantile(last, [0.1, 0.5, 0.9, 1.0])
         print(f"{dataset}: 10-50-90-100 % quantiles {low:.1f} {median:.1f} {high:.1f} {best:.1f} %")
         for epoch in epochs:
-            early = table.accuracy(dataset, "valid", epoch=epoch)
+            early = table.accuracy(dataset, split="valid", epoch=epoch)
             print(f"  Spearman of epoch {epoch} with the last: {spearman(early, last):.2f}")
-        print(f"  with test at the last epoch {spearman(last, table.accuracy(dataset, 'test')):.2f}")
+        print(f"  with test at the last epoch {spearman(last, table.accuracy(dataset, split='test')):.2f}")
         print(f"  with published CIFAR-10 {spearman(last, published):.2f}, with params {spearman(last, PARAMS):.2f}")
         print(f"  with published CIFAR-10 given params {partial_spearman(last, published, PARAMS):.2f}")
-        seconds = table.train_seconds(dataset, recipe, epochs[-1])
+        seconds = table.train_seconds(dataset, recipe=recipe, epoch=epochs[-1])
         print(f"  training seconds, 10-50-90 % quantiles {np.quantile(seconds, [0.1, 0.5, 0.9]).round(1)}")
         print(f"  distinct cells trained: {np.unique(last).size} different accuracies")
     for one, other in combinations(table.datasets, 2):

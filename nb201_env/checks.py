@@ -96,7 +96,7 @@ def one_of(name: str, value: object, allowed: Collection[Any]) -> Any:
         NB201Error: for any other.
     """
     for one in allowed:
-        if type(value) is type(one) and value == one:
+        if value is one or (isinstance(value, str) and isinstance(one, str) and value == one):
             return one
     raise NB201Error(f"{name} must be one of {', '.join(map(str, allowed))}, got {shown(value)}")
 

@@ -60,11 +60,11 @@ def table_info(
         dataset: {
             recipe: {
                 split: {
-                    "epochs": list(opened.epochs(dataset, recipe, split)),
-                    "trials": len(opened.trials(dataset, recipe, split)),
-                    "images": opened.num_images(dataset, recipe, split),
+                    "epochs": list(opened.epochs(dataset, recipe=recipe, split=split)),
+                    "trials": len(opened.trials(dataset, recipe=recipe, split=split)),
+                    "images": opened.num_images(dataset, recipe=recipe, split=split),
                 }
-                for split in opened.splits(dataset, recipe)
+                for split in opened.splits(dataset, recipe=recipe)
             }
             for recipe in opened.recipes(dataset)
         }
@@ -108,7 +108,9 @@ def table_query(
     for name in opened.datasets if dataset is None else (dataset,):
         try:
             which: Any = _number_or_text(trial)
-            records[name] = opened.query(parsed, name, split, recipe, epoch, which, trained_on)
+            records[name] = opened.query(
+                parsed, name, split=split, recipe=recipe, epoch=epoch, trial=which, trained_on=trained_on
+            )
         except MissingDataError as error:
             problems.append(error)
     if not records:
@@ -274,13 +276,15 @@ class _Terminated(BaseException):
     """SIGTERM, as an exception, so that locks are given back and unfinished files removed."""
 
 
-def _terminate(number: int, frame: Any) -> None:
-    raise _Terminated
+def _end_once(number: int, frame: Any) -> None:
+    """End by an exception; a second signal does not disturb what is being put in order."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
 
 def main() -> None:
     """Run the command line; an error of the user's is one line on stderr and exit code 2, never a traceback."""
-    signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.signal(number, _end_once) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         _add_other_commands()
         code = app(standalone_mode=False)
@@ -297,6 +301,9 @@ def main() -> None:
         fail("interrupted; what was complete is saved", code=_INTERRUPTED)
     except _Terminated:
         fail("terminated; what was complete is saved", code=128 + signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 _INTERRUPTED = 128 + signal.SIGINT

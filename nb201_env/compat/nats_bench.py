@@ -396,10 +396,11 @@ class NATStopology:
     @staticmethod
     def _mean_accuracy(runs: Runs, split: str) -> npt.NDArray[np.float64]:
         """Mean accuracy of every cell in percent, float64 as nats_bench computes."""
-        trained_on, where = runs.source.trained_on, runs.where
-        every = runs.table.accuracy(where[0], split, where[1], trial="all", trained_on=trained_on)
-        counts = np.rint(every.astype(np.float64) * runs.table.num_images(*where, split, trained_on))
-        images = runs.table.num_images(*where, split, trained_on)
+        dataset: str = runs.source.dataset
+        nets: Any = {"recipe": runs.recipe, "trained_on": runs.source.trained_on}
+        every = runs.table.accuracy(dataset, split=split, trial="all", **nets)
+        images = runs.table.num_images(dataset, split=split, **nets)
+        counts = np.rint(every.astype(np.float64) * images)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(np.nansum(100.0 * counts / images, axis=1) / (~np.isnan(counts)).sum(axis=1))
 

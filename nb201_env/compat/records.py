@@ -48,10 +48,11 @@ class Runs:
         self.official = official
         self.source = SOURCES[official]
         self.recipe = RECIPES[hp]
-        self.where = self.source.dataset, self.recipe
-        self.path = "/".join((*self.where, self.source.trained_on))
-        present = table.splits(*self.where, self.source.trained_on)
-        self.epochs = table.last_epoch(*self.where)
+        dataset, trained_on = self.source.dataset, self.source.trained_on
+        self.path = f"{dataset}/{self.recipe}/{trained_on}"
+        self._nets = {"recipe": self.recipe, "trained_on": trained_on}
+        present = table.splits(dataset, **self._nets)
+        self.epochs = table.last_epoch(dataset, recipe=self.recipe)
         self.splits = [name for name, split in self.source.splits.items() if split in present]
         self.has_train = "train" in present
         any_split = "train" if self.has_train else self.source.splits[self.splits[0]]
@@ -62,7 +63,7 @@ class Runs:
             )
         seeds = table.attrs(path)["trial_seeds"]
         self.seeds = list(range(table.shape(f"{path}/correct")[0])) if seeds is None else list(seeds)
-        last = table.epochs(*self.where, any_split, self.source.trained_on)[-1]
+        last = table.epochs(dataset, split=any_split, **self._nets)[-1]
         counts = self._column(path, "correct", last)
         self._present = present = counts != MISSING_COUNT[counts.dtype.name]
         # Few sets of trials occur; each cell has the number of its own.
@@ -125,12 +126,13 @@ class Runs:
         split = "train" if name == "train" else self.source.splits.get(name)
         if split is None:
             return None
-        path, where = f"{self.path}/{split}", (*self.where, split, self.source.trained_on)
-        has_split = path in self.table and epoch in self.table.epochs(*where)
+        path, dataset = f"{self.path}/{split}", self.source.dataset
+        has_split = path in self.table and epoch in self.table.epochs(dataset, split=split, **self._nets)
         if not has_split and name != "train":  # seconds of training are there even if its accuracy is not
             return None
         correct, loss = (self._column(path, kind, epoch) if has_split else None for kind in ("correct", "loss"))
-        accuracy = None if correct is None else 100.0 * correct / self.table.num_images(*where)
+        images = self.table.num_images(dataset, split=split, **self._nets) if has_split else 0
+        accuracy = None if correct is None else 100.0 * correct / images
         return loss, accuracy, self._seconds(self._seconds_path(name), epoch)[1]
 
     def _seconds_path(self, name: str) -> str:

@@ -114,7 +114,7 @@ class BuildCellEnv(CellEnv):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begin an episode, and a new search where the class docstring says so."""
         super().reset(seed=seed)
-        if self._begin_search(seed, options or {}) and self._mask_name == "unseen":
+        if self._begin_search(seed, {} if options is None else options) and self._mask_name == "unseen":
             self._legal.restore()
         self._edge = self._code = 0
         self._accuracy = None

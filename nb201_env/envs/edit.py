@@ -128,7 +128,7 @@ class EditCellEnv(CellEnv):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begin an episode, and a new search where the class docstring says so."""
         super().reset(seed=seed)
-        options = options or {}
+        options = checks.mapping("reset options", {} if options is None else options, self.reset_options)
         start = None if options.get("start") is None else Cell.parse(options["start"]).index
         self._begin_search(seed, options)
         self._index = int(self.np_random.integers(NUM_CELLS)) if start is None else start

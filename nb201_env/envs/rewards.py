@@ -33,10 +33,10 @@ def make_reward(name: str, oracle: Oracle) -> Reward:
     if name == "improvement":
         return _improvement
     if name == "log-error":
-        images = oracle.table.num_images(oracle.dataset, oracle.recipe, oracle.split)
+        images = oracle.table.num_images(oracle.dataset, recipe=oracle.recipe, split=oracle.split)
         return partial(_log_error, 0.5 / images)
     if name == "regret":
-        best = oracle.table.accuracy(oracle.dataset, oracle.split, oracle.recipe, oracle.epoch).max()
+        best = oracle.table.accuracy(oracle.dataset, split=oracle.split, recipe=oracle.recipe, epoch=oracle.epoch).max()
         return partial(_regret, float(best))
     raise NB201Error(f"reward must be one of {', '.join(REWARDS)}, got {name!r}")
 

@@ -197,7 +197,7 @@ class SearchEnv(gym.Env[Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
         """Begin a new search."""
         super().reset(seed=seed)
-        options = options or {}
+        options = {} if options is None else options
         self.configure(options)
         if seed is not None:
             self._round = 0

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from nb201_env import checks
 from nb201_env.envs.build import UNSET
 from nb201_env.envs.masks import INDEX_OF_CODE, codes_of
-from nb201_env.envs.objectives import Objectives
+from nb201_env.envs.objectives import OBJECTIVES, Objectives
 from nb201_env.envs.single import ONEHOT
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.simulation.clock import SimulatedClock
@@ -83,9 +83,11 @@ class SearchTask:
         last = epoch if epoch is not None or rungs is None else rungs[-1]
         self.oracle = Oracle(opened, dataset, recipe, last, split, trial)
         last = self.oracle.epoch
-        self.rungs = _checked_rungs(rungs, last, opened.epochs(dataset, recipe, split))
+        self.rungs = _checked_rungs(rungs, last, opened.epochs(dataset, recipe=recipe, split=split))
         by_rung = [
-            opened.accuracy(dataset, split, recipe, rung)[:, None] if trial == "mean" else self.oracle.by_trial(rung)
+            opened.accuracy(dataset, split=split, recipe=recipe, epoch=rung)[:, None]
+            if trial == "mean"
+            else self.oracle.by_trial(rung)
             for rung in self.rungs
         ]
         self.accuracy = np.stack(by_rung)
@@ -94,11 +96,12 @@ class SearchTask:
         self._refuse_missing()
         self.train = np.stack([self.oracle.seconds_at(rung)[0] for rung in self.rungs])
         self.evaluation = self.oracle.seconds_at(last)[1]
-        self.true = opened.accuracy(dataset, split, recipe, last)
+        self.true = opened.accuracy(dataset, split=split, recipe=recipe, epoch=last)
         self.default_budget = float(DEFAULT_BUDGET * (self.train[-1] + self.evaluation).mean())
         self._charge, self._max_queries = charge, max_queries
         self.budget = self.checked_budget(budget)
-        self.objectives = Objectives(objectives, self.oracle) if objectives else None
+        wanted = {} if objectives is None else checks.mapping("objectives", objectives, OBJECTIVES)
+        self.objectives = Objectives(wanted, self.oracle) if wanted else None
 
     def checked_budget(self, budget: float | None) -> float:
         """Seconds of a search, the task's own for None.

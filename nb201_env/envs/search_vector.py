@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.envs.search import SearchEnv, checked_queries
+from nb201_env import checks
+from nb201_env.envs.search import RESET_OPTIONS, SearchEnv, checked_queries
 from nb201_env.envs.vector import Bools, Infos, LanesEnv, Outcome, blank, masked
 from nb201_env.errors import NB201Error
 from nb201_env.simulation.lanes import Lanes
@@ -40,7 +41,8 @@ class SearchVectorEnv(LanesEnv):
             seed: of lane 0, the next lanes' being one higher each, or one for each lane.
             options: as for the single environment, and `reset_mask`, bool (num_envs,).
         """
-        options = dict(options or {})
+        known = (*RESET_OPTIONS, "reset_mask")
+        options = checks.mapping("reset options", {} if options is None else options, known)
         lanes = self._masked_lanes(options.pop("reset_mask", None))
         if "budget" in options and lanes.size < self.num_envs:
             raise NB201Error("budget is set for all lanes: leave reset_mask out")

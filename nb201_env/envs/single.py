@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 from nb201_env import checks
 from nb201_env.envs.masks import allowed_cells
-from nb201_env.envs.objectives import Objectives
+from nb201_env.envs.objectives import OBJECTIVES, Objectives
 from nb201_env.envs.render import RENDER_MODES, Scene, draw
 from nb201_env.envs.rewards import make_reward
 from nb201_env.errors import BudgetExhaustedError, NB201Error
@@ -75,13 +75,13 @@ class CellEnv(gym.Env[Observation, int]):
         checks.text("mask", mask, "none")
         if reward == "improvement" and observation == "index":
             raise NB201Error("reward='improvement' shows the incumbent's accuracy: use observation='onehot' or 'dict'")
-        if objectives and reward in ("improvement", "regret"):
+        self._wanted = {} if objectives is None else checks.mapping("objectives", objectives, OBJECTIVES)
+        if self._wanted and reward in ("improvement", "regret"):
             raise NB201Error(f"reward={reward!r} knows accuracy alone: with objectives, choose another reward")
         self.render_mode = render_mode
         self._observation = observation
         self._reward_name = reward
         self._mask_name = mask
-        self._wanted = objectives or {}
         self._shows_mask = observation == "dict" or mask != "none"
         self._raises = on_exhausted == "raise"
         self._table = open_table(table)
@@ -150,7 +150,7 @@ class CellEnv(gym.Env[Observation, int]):
 
     def configure(self, options: Mapping[str, Any]) -> bool:
         """Take over reset options that set something, and say whether they ask for a new search."""
-        if not options:
+        if isinstance(options, Mapping) and not options:
             return False
         options = checks.mapping("reset options", options, self.reset_options)
         changes: dict[str, Any] = {key: options[key] for key in ("dataset", "recipe", "epoch") if key in options}

@@ -279,7 +279,8 @@ class CellVectorEnv(LanesEnv):
             seed: begins new searches: of lane 0, the next lanes' being one higher each, or one for each lane.
             options: as for the single environment, and `reset_mask`, bool (num_envs,).
         """
-        options = dict(options or {})
+        known = (*self._single.reset_options, "reset_mask")
+        options = checks.mapping("reset options", {} if options is None else options, known)
         lanes = self._masked_lanes(options.pop("reset_mask", None))
         how = self._how_to_begin(options)
         if lanes.size < self.num_envs and {"budget", "dataset", "recipe", "epoch"} & set(options):

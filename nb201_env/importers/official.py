@@ -32,6 +32,9 @@ from nb201_env.tables.writer import TableWriter
 Arrays = dict[tuple[str, str, str, int], npt.NDArray[Any]]
 
 
+MAX_SEEDS = 4
+"""Most training seeds of one training set and recipe; the official files have up to three."""
+
 _KEYS = {**RECIPES, "less": "12ep", "full": "200ep"}
 
 MAX_RUNS = 100
@@ -170,6 +173,9 @@ def put(arrays: Arrays, key: tuple[str, str, str, int], values: npt.NDArray[Any]
     old = arrays.get(key)
     rows = max(len(values), 0 if old is None else len(old))
     if old is None:
+        seeds = {seed for official, recipe, _, seed in arrays if (official, recipe) == key[:2]} | {key[3]}
+        if len(seeds) > MAX_SEEDS:
+            raise TableFormatError(f"{key[0]} has the training seeds {sorted(seeds)}, more than {MAX_SEEDS}")
         arrays[key] = np.full((rows, num_cells), np.nan, values.dtype)
     elif len(old) < rows:
         arrays[key] = np.repeat(old, rows, axis=0)
@@ -366,5 +372,5 @@ def _mean(arrays: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
     stacked = np.stack(arrays)
     highest, lowest = np.fmax.reduce(stacked), np.fmin.reduce(stacked)
     counts = (~np.isnan(stacked)).sum(axis=0)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         return np.asarray(np.where(highest == lowest, highest, np.nansum(stacked, axis=0) / counts))

@@ -75,7 +75,7 @@ class Array:
         self.values: npt.NDArray[Any] = np.frombuffer(content, np.dtype("<" + kind.code)).reshape(shape)
 
 
-def _scalar(kind: object, content: object) -> float:
+def _scalar(kind: object, content: object) -> float | int:
     """What `numpy.core.multiarray.scalar` stands for."""
     content = content.encode("latin-1") if isinstance(content, str) else content
     if type(kind) is not Number or type(content) is not bytes or len(content) != kind.size:
@@ -101,26 +101,43 @@ def _dropped(*arguments: object) -> None:
     """What makes tensors and their storages: weights are not kept."""
 
 
+class StandIn:
+    """A function of this module as a pickle may call it, and not change it."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]):
+        self._function = function
+
+    def __call__(self, *arguments: object) -> Any:
+        """What the function makes of some arguments."""
+        return self._function(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        """Refused: a function has no state."""
+        raise TableFormatError("it would change a function")
+
+
 OFFICIAL: Mapping[str, Any] = {
     "collections.OrderedDict": PlainDict,
     "numpy.dtype": Number,
-    "numpy.core.multiarray.scalar": _scalar,
-    "numpy._core.multiarray.scalar": _scalar,
-    "_codecs.encode": _encode,
-    "torch._utils._rebuild_tensor_v2": _dropped,
-    "torch._utils._rebuild_parameter": _dropped,
-    "torch.storage._load_from_bytes": _dropped,
-    "torch.FloatStorage": _dropped,
-    "torch.LongStorage": _dropped,
+    "numpy.core.multiarray.scalar": StandIn(_scalar),
+    "numpy._core.multiarray.scalar": StandIn(_scalar),
+    "_codecs.encode": StandIn(_encode),
+    "torch._utils._rebuild_tensor_v2": StandIn(_dropped),
+    "torch._utils._rebuild_parameter": StandIn(_dropped),
+    "torch.storage._load_from_bytes": StandIn(_dropped),
+    "torch.FloatStorage": StandIn(_dropped),
+    "torch.LongStorage": StandIn(_dropped),
 }
 """Names in the official files of NAS-Bench-201 and NATS-Bench, and what each stands for."""
 
 IMAGES: Mapping[str, Any] = {
-    "numpy.core.multiarray._reconstruct": _reconstruct,
-    "numpy._core.multiarray._reconstruct": _reconstruct,
+    "numpy.core.multiarray._reconstruct": StandIn(_reconstruct),
+    "numpy._core.multiarray._reconstruct": StandIn(_reconstruct),
     "numpy.ndarray": Array,
     "numpy.dtype": Number,
-    "_codecs.encode": _encode,
+    "_codecs.encode": StandIn(_encode),
 }
 """Names in the archives of images, and what each stands for."""
 
@@ -226,12 +243,16 @@ def read_files(
             yield done.task, done.value
 
 
+MAX_SECONDS, MAX_MEMORY = 4 * 3600.0, 64 << 30
+"""Beyond the least that every file may take; the largest official one needs 34 GB and some minutes."""
+
+
 def _limits(task: tuple[Path, Any]) -> Limits:
     stat = task[0].stat()
     size = min(
         stat.st_size, 512 * getattr(stat, "st_blocks", stat.st_size)
     )  # a sparse file is no larger than its content
-    return Limits(seconds=8 + size / 200e3, memory=(1 << 30) + 32 * size)
+    return Limits(seconds=8 + min(size / 200e3, MAX_SECONDS), memory=(1 << 30) + min(32 * size, MAX_MEMORY))
 
 
 def _refusal(path: Path, done: Done) -> Exception:

@@ -99,7 +99,7 @@ class Oracle:
     ):
         if not isinstance(table, Table):
             raise NB201Error(f"table must be an open table, as open_table makes one, got {checks.shown(table)}")
-        if split not in REWARD_SPLITS:
+        if not isinstance(split, str) or split not in REWARD_SPLITS:
             raise NB201Error(
                 f"rewards come from the splits {' or '.join(REWARD_SPLITS)}, not {checks.shown(split)}: a search must "
                 "not see test images"
@@ -114,7 +114,7 @@ class Oracle:
         self.table = table
         self.dataset = dataset
         self.recipe = table.recipes(dataset)[0] if recipe is None and len(table.recipes(dataset)) == 1 else recipe
-        self.epoch = table.last_epoch(dataset, recipe) if epoch is None else epoch
+        self.epoch = table.last_epoch(dataset, recipe=recipe) if epoch is None else epoch
         self.split = split
         self.trial = trial if isinstance(trial, str) else int(trial)
         self.clock = clock or SimulatedClock()
@@ -239,13 +239,11 @@ class Oracle:
 
     def _available_trials(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """For each cell its trials, those present first, (15625, trials), and how many are present, (15625,)."""
-        table, where = self.table, (self.dataset, self.split, self.recipe, self.epoch)
-        if self.trial == "mean":
-            present = ~np.isnan(table.accuracy(*where))[:, None]
-        elif isinstance(self.trial, str):
-            present = ~np.isnan(table.accuracy(*where, trial="all"))
-        else:
-            present = ~np.isnan(table.accuracy(*where, trial=self.trial))[:, None]
+        which: Any = self.trial if self.trial == "mean" or isinstance(self.trial, int) else "all"
+        accuracy = self.table.accuracy(
+            self.dataset, recipe=self.recipe, epoch=self.epoch, split=self.split, trial=which
+        )
+        present = ~np.isnan(accuracy if accuracy.ndim > 1 else accuracy[:, None])
         num_trials = np.count_nonzero(present, axis=1)
         if missing := np.count_nonzero(num_trials == 0):
             what = f"trial {self.trial}" if isinstance(self.trial, int) else "value"
@@ -282,7 +280,7 @@ class Oracle:
 
     def by_trial(self, epoch: int) -> Floats32:
         """Accuracies of all trials at an epoch, (15625, trials), NaN where missing; no searcher is given them."""
-        return self.table.accuracy(self.dataset, self.split, self.recipe, epoch, trial="all")
+        return self.table.accuracy(self.dataset, split=self.split, recipe=self.recipe, epoch=epoch, trial="all")
 
     def _accuracy_at(self, epoch: int) -> Floats32:
         """What this search sees of every cell at an epoch, (15625,)."""
@@ -291,7 +289,9 @@ class Oracle:
                 self._accuracies[epoch] = self.by_trial(epoch)[np.arange(NUM_CELLS), self._drawn]
             else:
                 trial: Any = self.trial if isinstance(self.trial, int) else "mean"
-                self._accuracies[epoch] = self.table.accuracy(self.dataset, self.split, self.recipe, epoch, trial)
+                self._accuracies[epoch] = self.table.accuracy(
+                    self.dataset, split=self.split, recipe=self.recipe, epoch=epoch, trial=trial
+                )
         return self._accuracies[epoch]
 
     def seconds_at(self, epoch: int) -> tuple[Floats64, Floats64]:
@@ -299,10 +299,12 @@ class Oracle:
         if type(epoch) is not int:
             epoch = checks.whole("epoch", epoch, 1)
         if epoch not in self._seconds:
-            train = self.table.train_seconds(self.dataset, self.recipe, epoch)
-            has_eval = self.table.has_eval_seconds(self.dataset, self.recipe, self.split)
+            train = self.table.train_seconds(self.dataset, recipe=self.recipe, epoch=epoch)
+            has_eval = self.table.has_eval_seconds(self.dataset, recipe=self.recipe, split=self.split)
             one_pass = (
-                self.table.eval_seconds(self.dataset, self.recipe, self.split) if has_eval else np.zeros(NUM_CELLS)
+                self.table.eval_seconds(self.dataset, recipe=self.recipe, split=self.split)
+                if has_eval
+                else np.zeros(NUM_CELLS)
             )
             for what, seconds in (("training", train), ("evaluation", one_pass)):
                 if missing := np.count_nonzero(np.isnan(seconds)):

@@ -23,20 +23,22 @@ def columns_of(table: Table) -> dict[str, npt.NDArray[Any]]:
     columns: dict[str, npt.NDArray[Any]] = {}
     for dataset in table.datasets:
         for recipe in table.recipes(dataset):
-            name, epoch = f"{dataset}/{recipe}", table.last_epoch(dataset, recipe)
+            name, epoch = f"{dataset}/{recipe}", table.last_epoch(dataset, recipe=recipe)
             for split in ("train", "valid", "test"):
-                if split not in table.splits(dataset, recipe) or epoch not in table.epochs(dataset, recipe, split):
+                if split not in table.splits(dataset, recipe=recipe) or epoch not in table.epochs(
+                    dataset, recipe=recipe, split=split
+                ):
                     continue
-                trials = table.trials(dataset, recipe, split)
+                trials = table.trials(dataset, recipe=recipe, split=split)
                 choices: tuple[Any, ...] = trials or ("mean",)
                 for trial in choices:
-                    accuracy = table.accuracy(dataset, split, recipe, trial=trial)
+                    accuracy = table.accuracy(dataset, split=split, recipe=recipe, trial=trial)
                     suffix = f"/{trial}" if len(trials) > 1 else ""
                     columns[f"{name}/{split}_accuracy{suffix}"] = 100.0 * accuracy.astype(np.float64)
-                if split != "train" and table.has_eval_seconds(dataset, recipe, split):
-                    columns[f"{name}/{split}_seconds"] = table.eval_seconds(dataset, recipe, split)
-            if table.has_train_seconds(dataset, recipe):
-                columns[f"{name}/train_seconds_per_epoch"] = table.train_seconds(dataset, recipe) / epoch
+                if split != "train" and table.has_eval_seconds(dataset, recipe=recipe, split=split):
+                    columns[f"{name}/{split}_seconds"] = table.eval_seconds(dataset, recipe=recipe, split=split)
+            if table.has_train_seconds(dataset, recipe=recipe):
+                columns[f"{name}/train_seconds_per_epoch"] = table.train_seconds(dataset, recipe=recipe) / epoch
     return columns
 
 

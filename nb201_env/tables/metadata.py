@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,11 +31,19 @@ class TableFiles:
         return (self._folder / name).read_bytes()
 
     def names(self) -> list[str]:
-        """All of them."""
+        """All of them, with links and whatever else is no folder."""
         if self._archive is not None:
             return self._archive.namelist()
         assert self._folder is not None
-        return [path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_file()]
+        found = []
+        for folder, folders, files in os.walk(self._folder):
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            found += [Path(folder, name).relative_to(self._folder).as_posix() for name in (*files, *links)]
+        return found
+
+    def is_regular(self, name: str) -> bool:
+        """Whether a name is that of a file, and not of a link, a pipe or the like."""
+        return self._folder is None or stat.S_ISREG((self._folder / name).lstat().st_mode)
 
     def __contains__(self, name: str) -> bool:
         if self._archive is not None:
@@ -114,8 +124,12 @@ def parsed(content: bytes, path: Path) -> dict[str, Any]:
 def _walk(files: TableFiles, path: Path, manifest: Mapping[str, str] | None) -> dict[str, dict[str, Any]]:
     """The metadata of every group and array of a store whose root does not repeat it."""
     nodes = {}
-    for name in sorted(files.names()):
-        if name.endswith("/zarr.json") and (manifest is None or name in manifest):
+    there = files.names()
+    for name in manifest or ():
+        if name.endswith("/zarr.json") and name not in there:
+            raise TableFormatError(f"{path} is damaged: {name} is missing")
+    for name in sorted(there):
+        if name.endswith("/zarr.json") and (manifest is None or name in manifest) and files.is_regular(name):
             content = files.read(name)
             if manifest is not None:
                 _check_hash(name, content, manifest, path)
@@ -132,14 +146,15 @@ def _check_metadata(path: Path, attributes: dict[str, Any], nodes: Any, has_mani
         raise TableFormatError(f"{path} has format version {version}; this nb201_env reads up to {VERSION}: upgrade it")
     if version > 1 and not has_manifest:
         raise TableFormatError(f"{path} is damaged: {MANIFEST} is missing")
-    for problem in _node_problems("", {"node_type": "group", "attributes": attributes}):
+    for problem in node_problems("", {"node_type": "group", "attributes": attributes}):
         raise TableFormatError(f"{path} is damaged: {problem}")
     for name, node in nodes.items():
-        for problem in _node_problems(name, node):
+        for problem in node_problems(name, node):
             raise TableFormatError(f"{path} is damaged: {shown(name)}: {problem}")
 
 
-def _node_problems(path: str, node: Any) -> Iterable[str]:
+def node_problems(path: str, node: Any) -> Iterable[str]:
+    """What is wrong with the metadata of a group or array."""
     if path and not all(map(NAME.fullmatch, path.split("/"))):
         yield "it is no name within a table"
     elif not isinstance(node, dict) or not isinstance(node.get("attributes", {}), dict):

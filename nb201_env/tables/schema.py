@@ -40,6 +40,8 @@ MAX_EPOCH = 2**31 - 1
 MAX_CLASSES = 10**6
 MAX_IMAGE_SIZE = 2**16
 MAX_IMAGES = 2**32 - 2
+MAX_SECONDS = 1e12
+"""Thirty thousand years; what is longer is no measurement, and sums of it would overflow."""
 
 SPLITS = ("train", "valid", "test", "valtest")
 """`valtest` mixes both halves, as the official files store some curves; no searcher may see it, nor test."""
@@ -243,7 +245,8 @@ def value_problems(name: str, values: npt.NDArray[Any], images: int | None = Non
         elif name == "loss":
             yield from _wrong(np.isinf(values) | (values < 0), values, "a loss that is negative or infinite")
         elif name in SECONDS:
-            yield from _wrong(np.isinf(values) | (values < 0), values, "seconds that are negative or infinite")
+            wrong = (values > MAX_SECONDS) | (values < 0)
+            yield from _wrong(wrong, values, "seconds that are negative or infinite")
             rows = values.reshape(-1, values.shape[-1])
             holes = np.isnan(rows).any(axis=0) & ~np.isnan(rows).all(axis=0)
             if len(rows) == 1 and holes.any():

@@ -22,7 +22,7 @@ from nb201_env.checks import is_whole, one_of, shown
 from nb201_env.errors import MissingDataError, NB201Error, TableFormatError
 from nb201_env.space import NUM_CELLS, Cell, all_macs, all_params
 from nb201_env.tables.fingerprint import digest
-from nb201_env.tables.metadata import TableFiles, parsed, read_metadata
+from nb201_env.tables.metadata import TableFiles, node_problems, parsed, read_metadata
 from nb201_env.tables.schema import MISSING_COUNT, NAME, SPLITS, TRAINED_ON
 
 if TYPE_CHECKING:
@@ -104,9 +104,9 @@ def open_table(where: str | os.PathLike[str] | Table) -> Table:
         raise NB201Error(f"a table is named by a name ({', '.join(EMBEDDED)}) or a path, got {shown(where)}")
     name = os.fspath(where)
     path = DATA / EMBEDDED[name] if name in EMBEDDED else Path(name).absolute()
-    metadata = path / "zarr.json" if path.is_dir() else path
-    if not path.exists():
-        raise NB201Error(f"no table {name!r}: neither a path nor an embedded table ({', '.join(EMBEDDED)})")
+    metadata = path / "zarr.json" if os.path.isdir(path) else path
+    if not os.path.exists(path):  # which, unlike the path's own method, bears a name of any length
+        raise NB201Error(f"no table {shown(name)}: neither a path nor an embedded table ({', '.join(EMBEDDED)})")
     if not metadata.is_file():
         what = "the folder has no zarr.json" if path.is_dir() else "it is no regular file"
         raise TableFormatError(f"{name} is no table: {what}")
@@ -141,9 +141,9 @@ class Table:
         self.attributes, self._nodes, self._names = read_metadata(path)
         self._stores: dict[int, Any] = {}
         self._sound: set[tuple[str, int]] = set()  # arrays, and which of their chunks, that have been found sound
-        self.params = lru_cache(_CACHED_COLUMNS)(self._read_params)
-        self.macs = lru_cache(_CACHED_COLUMNS)(self._read_macs)
-        self.array = lru_cache(_CACHED_COLUMNS)(self._read_array)
+        self.params = _remembered(self._read_params)
+        self.macs = _remembered(self._read_macs)
+        self.array = _remembered(self._read_array)
         self._column = _remembered(self._read_column)
         self._split = _remembered(self._find_split)
         self._foreign = lru_cache(_CACHED_COLUMNS)(self._find_foreign)
@@ -177,10 +177,12 @@ class Table:
         return zarr.open_group(self.store, mode="r", zarr_format=3)
 
     def __contains__(self, path: str) -> bool:
-        """Whether there is a group or array at a path within the table."""
-        return path in self._nodes or self._foreign(path) is not None
+        """Whether the table was written with a group or array at a path; what is foreign is none of its values."""
+        return path in self._nodes
 
     def _node(self, path: str) -> dict[str, Any]:
+        if not isinstance(path, str):
+            raise MissingDataError(f"a path within a table is a string, got {shown(path)}")
         found = self._nodes.get(path) or self._foreign(path)
         if found is None:
             raise MissingDataError(f"table {self.name!r} has nothing at {shown(path)}")
@@ -192,7 +194,12 @@ class Table:
             return None
         name = f"{path}/zarr.json"
         there = (self.path / name).is_file() if self._names is None else name in self._names
-        return parsed(TableFiles(self.path).read(name), self.path) if there else None
+        if not there:
+            return None
+        node = parsed(TableFiles(self.path).read(name), self.path)
+        for problem in node_problems(path, node):
+            raise TableFormatError(f"{self._at(path)} was added by another tool, and wrongly: {problem}")
+        return node
 
     def attrs(self, path: str) -> Mapping[str, Any]:
         """Attributes of a group or array, by its path."""
@@ -233,7 +240,7 @@ class Table:
         """Names of the recipes that nets were trained by on a data set."""
         return self._groups(self._dataset(dataset))
 
-    def splits(self, dataset: str, recipe: str | None = None, trained_on: str | None = None) -> tuple[str, ...]:
+    def splits(self, dataset: str, *, recipe: str | None = None, trained_on: str | None = None) -> tuple[str, ...]:
         """Splits that a recipe's nets were evaluated on; of all training sets together where none is named."""
         path = self._recipe(dataset, recipe)
         sets = self._groups(path) if trained_on is None else (trained_on,)
@@ -241,13 +248,13 @@ class Table:
         return tuple(split for split in SPLITS if split in present)
 
     def epochs(
-        self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+        self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> tuple[int, ...]:
         """Epochs after which the nets were evaluated on a split, ascending, from 1."""
         return self._split(dataset, recipe, split, trained_on).epochs
 
     def trials(
-        self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+        self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> tuple[int, ...]:
         """Numbers of the trials, none if the table holds only means over them. Not every cell need have each."""
         return tuple(range(self._split(dataset, recipe, split, trained_on).num_trials))
@@ -261,21 +268,22 @@ class Table:
         return int(self.attrs(self._dataset(dataset))["image_size"])
 
     def num_images(
-        self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+        self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> int:
         """Number of images of a split."""
         return self._split(dataset, recipe, split, trained_on).images
 
-    def last_epoch(self, dataset: str, recipe: str | None = None) -> int:
+    def last_epoch(self, dataset: str, *, recipe: str | None = None) -> int:
         """Length of a recipe's schedule in epochs."""
         return int(self.attrs(self._recipe(dataset, recipe))["epochs"])
 
     def accuracy(
         self,
         dataset: str,
-        split: str = "valid",
+        *,
         recipe: str | None = None,
         epoch: int | None = None,
+        split: str = "valid",
         trial: Trial = "mean",
         trained_on: str | None = None,
     ) -> Floats32:
@@ -292,22 +300,23 @@ class Table:
     def loss(
         self,
         dataset: str,
-        split: str = "valid",
+        *,
         recipe: str | None = None,
         epoch: int | None = None,
+        split: str = "valid",
         trial: Trial = "mean",
         trained_on: str | None = None,
     ) -> Floats64:
         """Mean cross-entropies of all cells, read-only float64 shaped as in `accuracy`."""
         return self._column("loss", dataset, split, recipe, epoch, trial, trained_on)
 
-    def has_train_seconds(self, dataset: str, recipe: str | None = None, trained_on: str | None = None) -> bool:
+    def has_train_seconds(self, dataset: str, *, recipe: str | None = None, trained_on: str | None = None) -> bool:
         """Whether the table says how long training takes."""
         path = self._training(dataset, recipe, "valid", trained_on)
         return f"{path}/epoch_seconds" in self or f"{path}/train_seconds" in self
 
     def train_seconds(
-        self, dataset: str, recipe: str | None = None, epoch: int | None = None, trained_on: str | None = None
+        self, dataset: str, *, recipe: str | None = None, epoch: int | None = None, trained_on: str | None = None
     ) -> Floats64:
         """GPU-seconds of training every cell through an epoch, float64 of shape (15625,); a mean where trials differ.
 
@@ -328,17 +337,17 @@ class Table:
         return _frozen(self.array(f"{path}/train_seconds")[:, known.index(epoch)].mean(axis=0))
 
     def has_eval_seconds(
-        self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+        self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> bool:
         """Whether the table says how long an evaluation pass takes; where not, `Oracle` charges 0 for it."""
         return f"{self._split(dataset, recipe, split, trained_on).path}/eval_seconds" in self
 
     def eval_seconds(
-        self, dataset: str, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+        self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> Floats64:
         """GPU-seconds of one pass over a split, float64 of shape (15625,); a mean over what the table distinguishes."""
         path = self._split(dataset, recipe, split, trained_on).path
-        if not self.has_eval_seconds(dataset, recipe, split, trained_on):
+        if not self.has_eval_seconds(dataset, recipe=recipe, split=split, trained_on=trained_on):
             raise MissingDataError(f"{self._at(path)} has no evaluation seconds")
         return _frozen(self.array(f"{path}/eval_seconds").mean(axis=(0, 1)))
 
@@ -353,9 +362,10 @@ class Table:
         self,
         cell: Cell | int | str,
         dataset: str,
-        split: str = "valid",
+        *,
         recipe: str | None = None,
         epoch: int | None = None,
+        split: str = "valid",
         trial: int | Literal["mean"] = "mean",
         trained_on: str | None = None,
     ) -> Record:
@@ -374,21 +384,23 @@ class Table:
         def columns(
             dataset: str, split: str, recipe: str | None, epoch: int | None, trial: Any, trained_on: str | None
         ) -> list[list[Any]]:
-            accuracy = self.accuracy(dataset, split, recipe, epoch, trial, trained_on)
+            accuracy = self.accuracy(
+                dataset, split=split, recipe=recipe, epoch=epoch, trial=trial, trained_on=trained_on
+            )
             if accuracy.ndim > 1:
                 raise NB201Error("a record holds one accuracy: trial must be 'mean' or a number, got 'all'")
             absent = np.full(accuracy.shape, np.nan)
 
-            def or_absent(read: Any, *arguments: Any) -> Any:
+            def or_absent(read: Any, *arguments: Any, **nets: Any) -> Any:
                 try:
-                    return read(*arguments)
+                    return read(*arguments, **nets)
                 except MissingDataError:
                     return absent
 
             nets = self._training(dataset, recipe, split, trained_on).rpartition("/")[2]
             costs = (
-                or_absent(self.train_seconds, dataset, recipe, epoch, nets),
-                or_absent(self.eval_seconds, dataset, recipe, split, nets),
+                or_absent(self.train_seconds, dataset, recipe=recipe, epoch=epoch, trained_on=nets),
+                or_absent(self.eval_seconds, dataset, recipe=recipe, split=split, trained_on=nets),
                 or_absent(self.latency, dataset),
             )
             return [c.tolist() for c in (accuracy, *costs, self.params(dataset), self.macs(dataset))]
@@ -447,7 +459,7 @@ class Table:
     def _find_split(self, dataset: str, recipe: str | None, split: str, trained_on: str | None) -> Split:
         one_of("split", split, SPLITS)
         if trained_on is None:  # first the wider complaint: of all training sets none has the split
-            self._choose("split", split, self.splits(dataset, recipe), self._recipe(dataset, recipe))
+            self._choose("split", split, self.splits(dataset, recipe=recipe), self._recipe(dataset, recipe))
         training = self._training(dataset, recipe, split, trained_on)
         path = f"{training}/{self._choose('split', split, self._groups(training), training)}"
         about = self.attrs(path)
@@ -461,7 +473,7 @@ class Table:
         )
 
     def _epoch(self, dataset: str, recipe: str | None, epoch: int | None) -> int:
-        last = self.last_epoch(dataset, recipe)
+        last = self.last_epoch(dataset, recipe=recipe)
         if epoch is None:
             return last
         if not is_whole(epoch) or not 1 <= epoch <= last:

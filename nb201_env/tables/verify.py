@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 import zipfile
 from collections.abc import Iterator
 from itertools import product
@@ -24,7 +25,9 @@ def problems_of(table: Table) -> list[str]:
     it reads as missing values. What another tool added to the table is named as foreign.
     """
     try:
-        problems = [*_file_problems(table.path), *_content_problems(table)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zarr warns of files that it does not know; they are named below
+            problems = [*_file_problems(table.path), *_content_problems(table)]
     except Exception as error:  # whatever a damaged archive makes of itself
         return [f"{table.path.name}: cannot be read ({type(error).__name__})"]
     if not problems:
@@ -47,7 +50,10 @@ def _file_problems(path: Path) -> Iterator[str]:
         yield f"{MANIFEST} cannot be read ({type(error).__name__})"
         return
     there = set(files.names()) - {MANIFEST}
-    for name in sorted(set(manifest) - there):
+    odd = {name for name in there if not files.is_regular(name)}
+    yield from (f"{name} is no regular file" for name in sorted(odd))
+    there -= odd
+    for name in sorted(set(manifest) - there - odd):
         yield f"{name} is missing"
     for name in sorted(there & set(manifest)):
         try:

@@ -102,7 +102,7 @@ def test_the_final_value_is_what_the_search_did_not_see(tmp_path, synthetic_path
             assert final.mean == pytest.approx(np.nanmean(trials))
     setup = Setup(table=str(synthetic_path), dataset="toy", recipe="long", max_queries=30)
     bench([], [setup], 2, tmp_path / "toy")
-    test = open_table(synthetic_path).accuracy("toy", "test", "long")
+    test = open_table(synthetic_path).accuracy("toy", split="test", recipe="long")
     for runs in read_runs(tmp_path / "toy").values():
         for r in runs:
             assert truth_of(r).final(r).honest == pytest.approx(100 * test[r.cell[r.incumbent[-1]]])

@@ -44,8 +44,12 @@ def test_every_value_of_every_run(table, records):
             for (name, seed), run in runs["all_results"].items():
                 source = SOURCES[name]
                 for official, split in [("train", "train"), *source.splits.items()]:
-                    where = source.dataset, recipe, split, source.trained_on
-                    trial = table.root["/".join((*where[:2], where[3], split))].attrs["trial_seeds"].index(seed)
+                    where = {"recipe": recipe, "split": split, "trained_on": source.trained_on}
+                    trial = (
+                        table.root[f"{source.dataset}/{recipe}/{source.trained_on}/{split}"]
+                        .attrs["trial_seeds"]
+                        .index(seed)
+                    )
                     for epoch in {1, 2, int(hp) - 1, int(hp)}:
                         stored = (
                             run["train_acc1es"][epoch - 1]
@@ -53,24 +57,32 @@ def test_every_value_of_every_run(table, records):
                             else run["eval_acc1es"].get(f"{official}@{epoch - 1}")
                         )
                         if stored is None:
-                            assert epoch not in table.epochs(*where)
+                            assert epoch not in table.epochs(source.dataset, **where)
                             continue
-                        arguments = source.dataset, split, recipe, epoch, trial, source.trained_on
-                        assert 100 * float(table.accuracy(*arguments)[index]) == pytest.approx(stored, abs=1e-5)
+                        at = where | {"epoch": epoch, "trial": trial}
+                        assert 100 * float(table.accuracy(source.dataset, **at)[index]) == pytest.approx(
+                            stored, abs=1e-5
+                        )
                         losses = run["train_losses"] if split == "train" else run["eval_losses"]
                         key = epoch - 1 if split == "train" else f"{official}@{epoch - 1}"
-                        assert table.loss(*arguments)[index] == losses[key]
-                        seconds = table.train_seconds(source.dataset, recipe, epoch, source.trained_on)
+                        assert table.loss(source.dataset, **at)[index] == losses[key]
+                        seconds = table.train_seconds(
+                            source.dataset, recipe=recipe, epoch=epoch, trained_on=source.trained_on
+                        )
                         assert seconds[index] == (1.5 + index) * epoch
 
 
 def test_what_the_sparse_curves_lack(table):
-    assert table.epochs("cifar100", "200ep", "valtest") == tuple(range(1, 201))
-    assert table.epochs("cifar100", "200ep", "valid") == table.epochs("cifar100", "200ep", "test") == (200,)
-    assert table.epochs("cifar100", "12ep", "valid") == tuple(range(1, 13))
-    assert table.epochs("cifar10", "200ep", "test", "half") == (200,)
+    assert table.epochs("cifar100", recipe="200ep", split="valtest") == tuple(range(1, 201))
+    assert (
+        table.epochs("cifar100", recipe="200ep", split="valid")
+        == table.epochs("cifar100", recipe="200ep", split="test")
+        == (200,)
+    )
+    assert table.epochs("cifar100", recipe="12ep", split="valid") == tuple(range(1, 13))
+    assert table.epochs("cifar10", recipe="200ep", split="test", trained_on="half") == (200,)
     with pytest.raises(MissingDataError, match="has epochs 200, not 100"):
-        table.accuracy("cifar100", "valid", "200ep", 100)
+        table.accuracy("cifar100", split="valid", recipe="200ep", epoch=100)
 
 
 def test_missing_seeds_and_cells_are_missing(table):
@@ -128,9 +140,9 @@ def test_v1_0_has_no_times_of_200_epochs_and_only_one_short_run(records, tmp_pat
     assert made.recipes("cifar100") == ("200ep",)
     assert made.recipes("cifar10") == ("12ep", "200ep")
     with pytest.raises(MissingDataError, match="has no training seconds"):
-        made.train_seconds("cifar10", "200ep")
+        made.train_seconds("cifar10", recipe="200ep")
     with pytest.raises(MissingDataError, match="has no evaluation seconds"):
-        made.eval_seconds("cifar100", "200ep")
+        made.eval_seconds("cifar100", recipe="200ep")
     assert made.latency("cifar100")[3] == 0.02
 
 
@@ -253,12 +265,12 @@ def test_columns_of_real_values(real_data, tmp_path):
             for split in ("valid", "test"):
                 expected = values[f"{dataset}/{recipe}/{split}_accuracy"]
                 expected = np.nanmean(expected, axis=1) if expected.ndim > 1 else expected
-                assert np.allclose(100 * table.accuracy(dataset, split, recipe), expected, atol=2e-4)
+                assert np.allclose(100 * table.accuracy(dataset, split=split, recipe=recipe), expected, atol=2e-4)
             epochs = int(recipe[:-2])
             seconds = epochs * values[f"{dataset}/{recipe}/train_seconds_per_epoch"].astype(float)
-            assert np.allclose(table.train_seconds(dataset, recipe), seconds)
-    assert table.accuracy("cifar10", "test", "200ep").argmax() in (6111, 13714)
-    assert table.accuracy("cifar100", "test", "200ep").argmax() == 9930
+            assert np.allclose(table.train_seconds(dataset, recipe=recipe), seconds)
+    assert table.accuracy("cifar10", split="test", recipe="200ep").argmax() in (6111, 13714)
+    assert table.accuracy("cifar100", split="test", recipe="200ep").argmax() == 9930
     with pytest.raises(MissingDataError, match="holds only means over trials, not trial 0"):
         table.accuracy("cifar100", recipe="200ep", trial=0)
 

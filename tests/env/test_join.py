@@ -28,7 +28,7 @@ def test_nets_of_half_and_of_all_images(tmp_path):
     table = open_table(tmp_path / "all.zarr.zip")
     assert table.verify() == []
     assert set(table.datasets) == {"cifar10", "digits"}
-    assert table.splits("cifar10", "12ep") == ("valid", "test")
+    assert table.splits("cifar10", recipe="12ep") == ("valid", "test")
     for source, dataset, split in ((half, "cifar10", "valid"), (full, "cifar10", "test"), (other, "digits", "valid")):
         for column in ("accuracy", "epochs"):
             ask = {"trial": "all"} if column == "accuracy" else {}

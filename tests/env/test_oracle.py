@@ -19,7 +19,9 @@ def test_a_query_reveals_the_table_and_costs_its_seconds(published):
 def test_a_query_costs_training_and_one_pass_over_the_reward_split(synthetic):
     oracle = Oracle(synthetic, "toy", "long", trial="mean")
     for epoch in (1, 3):
-        expected = synthetic.train_seconds("toy", "long", epoch) + synthetic.eval_seconds("toy", "long", "valid")
+        expected = synthetic.train_seconds("toy", recipe="long", epoch=epoch) + synthetic.eval_seconds(
+            "toy", recipe="long", split="valid"
+        )
         assert oracle.query(5, epoch).seconds == pytest.approx(expected[5])
     assert oracle.query(5, 3).accuracy == synthetic.accuracy("toy", recipe="long", epoch=3)[5]
 

@@ -50,8 +50,8 @@ def test_columns_are_fractions_of_the_right_type(published):
     ("ask", "message"),
     [
         (lambda t: t.accuracy("cifar"), "no dataset 'cifar'; its datasets: cifar10, cifar100, ImageNet16-120"),
-        (lambda t: t.accuracy("cifar10", "test"), "no split 'test'; its splits of cifar10 / 200ep: valid"),
-        (lambda t: t.accuracy("cifar10", "dev"), "split must be one of train, valid, test, valtest, got 'dev'"),
+        (lambda t: t.accuracy("cifar10", split="test"), "no split 'test'; its splits of cifar10 / 200ep: valid"),
+        (lambda t: t.accuracy("cifar10", split="dev"), "split must be one of train, valid, test, valtest, got 'dev'"),
         (lambda t: t.accuracy("cifar10", recipe="12ep"), "no recipe '12ep'; its recipes of cifar10: 200ep"),
         (lambda t: t.accuracy("cifar10", epoch=12), "has epochs 200, not 12"),
         (lambda t: t.accuracy("cifar10", epoch=201), "has epochs 1 to 200, not 201"),
@@ -117,21 +117,21 @@ def test_published_agrees_with_the_real_values(published, real_data):
 def test_curves_splits_and_seconds(synthetic):
     with pytest.raises(MissingDataError, match="name a recipe, there are several: long, short"):
         synthetic.accuracy("toy")
-    assert synthetic.splits("toy", "long") == ("train", "valid", "test")
-    assert synthetic.epochs("toy", "long") == (1, 2, 3, 4)
-    first, last = (synthetic.train_seconds("toy", "long", epoch) for epoch in (1, 4))
+    assert synthetic.splits("toy", recipe="long") == ("train", "valid", "test")
+    assert synthetic.epochs("toy", recipe="long") == (1, 2, 3, 4)
+    first, last = (synthetic.train_seconds("toy", recipe="long", epoch=epoch) for epoch in (1, 4))
     assert (last > first + 3).all()
-    assert np.allclose(synthetic.eval_seconds("toy", "long", "test"), 0.2)
-    assert np.isnan(synthetic.accuracy("toy", "test", "long", trial=1)[7])
-    only = synthetic.accuracy("toy", "test", "long", trial=0)[7]
-    assert synthetic.accuracy("toy", "test", "long")[7] == only
+    assert np.allclose(synthetic.eval_seconds("toy", recipe="long", split="test"), 0.2)
+    assert np.isnan(synthetic.accuracy("toy", split="test", recipe="long", trial=1)[7])
+    only = synthetic.accuracy("toy", split="test", recipe="long", trial=0)[7]
+    assert synthetic.accuracy("toy", split="test", recipe="long")[7] == only
     assert synthetic.loss("toy", recipe="long", epoch=2, trial="all").shape == (NUM_CELLS, 2)
 
 
 def test_query_is_the_columns(synthetic, published):
     record = synthetic.query(Cell(9), "toy", recipe="long", epoch=3)
     assert record.accuracy == synthetic.accuracy("toy", recipe="long", epoch=3)[9]
-    assert record.train_seconds == synthetic.train_seconds("toy", "long", 3)[9]
+    assert record.train_seconds == synthetic.train_seconds("toy", recipe="long", epoch=3)[9]
     assert record.eval_seconds == pytest.approx(0.1)
     known, without_pass = published.query(6111, "cifar10"), published.query(Cell(6111).arch, "cifar10")
     assert np.isnan(known.eval_seconds)
@@ -228,7 +228,7 @@ def test_a_table_whose_metadata_another_tool_did_not_consolidate(synthetic, synt
     del metadata["consolidated_metadata"]
     (copy_path / "zarr.json").write_text(json.dumps(metadata))
     plain = open_table(copy_path)
-    assert plain.splits("toy", "long") == synthetic.splits("toy", "long")
+    assert plain.splits("toy", recipe="long") == synthetic.splits("toy", recipe="long")
     assert (plain.accuracy("toy", recipe="long") == synthetic.accuracy("toy", recipe="long")).all()
     assert plain.verify() == ["zarr.json is not what was written"]
 
@@ -246,17 +246,17 @@ def test_the_mini_table(dataset):
     table = open_table("mini")
     representative = representatives("exact")
     for epoch in range(1, 9):
-        accuracy = table.accuracy(dataset, "valid", epoch=epoch)
+        accuracy = table.accuracy(dataset, split="valid", epoch=epoch)
         assert not np.isnan(accuracy).any()
         np.testing.assert_array_equal(accuracy, accuracy[representative])
-    seconds = [table.train_seconds(dataset, "mini", epoch) for epoch in (1, 8)]
+    seconds = [table.train_seconds(dataset, recipe="mini", epoch=epoch) for epoch in (1, 8)]
     assert (seconds[0] > 0).all()
     np.testing.assert_allclose(seconds[1], 8 * seconds[0])
     env = gym.make("NB201/BuildCell-v0", table="mini", dataset=dataset, epoch=3)
     env.reset(seed=0)
     for op in Cell(6111).ops:
         _, reward, *_ = env.step(op)
-    assert reward == table.accuracy(dataset, "valid", epoch=3)[6111]
+    assert reward == table.accuracy(dataset, split="valid", epoch=3)[6111]
 
 
 def test_the_images_of_mini_are_those_that_the_generator_draws():

@@ -60,10 +60,10 @@ def whole(tiny, tmp_path_factory):
 def test_what_is_in_the_table(whole):
     table = open_table(whole)
     assert table.verify() == []
-    assert table.epochs("colours", "2ep-mini", "valid") == (1, 2)
-    assert table.epochs("colours", "2ep-mini", "test") == (2,)
+    assert table.epochs("colours", recipe="2ep-mini", split="valid") == (1, 2)
+    assert table.epochs("colours", recipe="2ep-mini", split="test") == (2,)
     assert table.root["colours/2ep-mini/full/valid"].attrs["trial_seeds"] == list(TRIAL_SEEDS[:2])
-    accuracy = table.accuracy("colours", "test", trial="all")
+    accuracy = table.accuracy("colours", split="test", trial="all")
     assert (~np.isnan(accuracy[:, 0])).nonzero()[0].tolist() == list(range(100, 160))
     assert (accuracy[100:160, 0] != accuracy[100:160, 1]).any()
     assert np.nanmax(accuracy) > 0.9
@@ -79,7 +79,7 @@ def test_a_cell_does_not_depend_on_its_block(whole, tiny, tmp_path):
     generate(plan_of(tiny, start=130, stop=133, trials=1), tmp_path / "few.zarr")
     few, many = open_table(tmp_path / "few.zarr"), open_table(whole)
     for split, epoch, tolerance in (("train", 1, 1e-3), ("valid", 1, 1e-3), ("test", 2, 1e-2)):
-        mine, other = (t.loss("colours", split, epoch=epoch, trial=0)[130:133] for t in (few, many))
+        mine, other = (t.loss("colours", split=split, epoch=epoch, trial=0)[130:133] for t in (few, many))
         assert np.allclose(mine, other, rtol=tolerance)
 
 

@@ -139,6 +139,7 @@ def attacks():
         "a scalar of no bytes": b"\x80\x04cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n(S'f8'\nI0\nI1\ntRC\x00\x86R.",
         "a scalar of a scalar": b"\x80\x04cnumpy.core.multiarray\nscalar\n)R.",
         "encode with a codec": b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00aX\x03\x00\x00\x00zipt" + b"R.",
+        "a state for a function": b"c_codecs\nencode\nN}\x8c\x0c__defaults__\x8c\x06latin1\x85s\x86b.",
         "an array": pickle.dumps(np.zeros(3)),
         "a thousand million values": pickle.dumps([0])[:-1] + b"".join([b"2"] * 200) + b".",
     }
@@ -195,6 +196,9 @@ def wild_records():
             changes[f"recipe {name}"] = lambda r, v=value: r.update({_key(v): r["12"]})
     changes["2,000 seeds"] = lambda r: r["200"]["all_results"].update(
         {("cifar100", seed): _run(r, "cifar100", 777, "200") for seed in range(2000)}
+    )
+    changes["five seeds"] = lambda r: r["200"]["all_results"].update(
+        {("cifar100", seed): _run(r, "cifar100", 777, "200") for seed in range(5)}
     )
     changes["a seed of -1"] = lambda r: r["12"]["all_results"].update({("cifar10", -1): _run(r)})
     changes["arch_str by repetition"] = _set(("12", "arch_str"), Cell(INDEX).arch * 100_000)

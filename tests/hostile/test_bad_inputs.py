@@ -86,8 +86,11 @@ CASES = {
         "trial": (*NO_NAME[:2], 7, -1, 1.5, "best")}),
     "Table.train_seconds": (table("train_seconds"), {"epoch": without(COLUMN["epoch"], None), "trained_on": ("all",)}),
     "Table.query": (table("query"), {"cell": NO_CELL}),
-    "Table.array": (lambda path: open_table("mini").array(path), {"path": ("x", "..", "digits", "../mini", "")}),
-    "open_table": (open_table, {"where": (3, None, [], True, "", "nowhere", "/", "/dev/null")}),
+    "Table.params": (lambda dataset: open_table("mini").params(dataset), {"dataset": ([1], 3, None, "x")}),
+    "options of resets": (lambda options: gym.make("NB201/EditCell-v0").unwrapped.reset(options=options),
+                          {"options": (3, "x", [1], np.array([]))}),
+    "Table.array": (lambda path: open_table("mini").array(path), {"path": ("x", "..", "digits", "../mini", "", 3, [1], None)}),
+    "open_table": (open_table, {"where": (3, None, [], True, "", "nowhere", "/", "/dev/null", "a" * 300)}),
     "BuildCell-v0": (made("NB201/BuildCell-v0"), CELLS),
     "EditCell-v0": (made("NB201/EditCell-v0"), {"horizon": (*NO_WHOLE, 0), "reward": NO_NAME}),
     "Search-v0": (made("NB201/Search-v0"), SEARCH),
@@ -313,10 +316,10 @@ def test_join_needs_a_folder(tmp_path):
 
 def test_seconds_are_those_of_the_nets_whose_accuracy_it_is(synthetic_halves):
     table = Table(synthetic_halves)
-    assert table.query(11, "cifar10", "test", "2ep").train_seconds == 40.0
-    assert table.query(11, "cifar10", "valid", "2ep").train_seconds == 20.0
-    assert table.query(11, "cifar10", "test", "2ep", trained_on="half").train_seconds == 20.0
-    assert table.train_seconds("cifar10", "2ep")[11] == 20.0
+    assert table.query(11, "cifar10", split="test", recipe="2ep").train_seconds == 40.0
+    assert table.query(11, "cifar10", split="valid", recipe="2ep").train_seconds == 20.0
+    assert table.query(11, "cifar10", split="test", recipe="2ep", trained_on="half").train_seconds == 20.0
+    assert table.train_seconds("cifar10", recipe="2ep")[11] == 20.0
 
 
 @pytest.fixture

@@ -38,10 +38,10 @@ def readings(table):
         if f"{dataset}/latency" in table:
             yield table.latency(dataset)
         for recipe in table.recipes(dataset):
-            yield table.train_seconds(dataset, recipe)
-            for split in table.splits(dataset, recipe):
-                for epoch in table.epochs(dataset, recipe, split)[:2]:
-                    yield table.accuracy(dataset, split, recipe, epoch)
+            yield table.train_seconds(dataset, recipe=recipe)
+            for split in table.splits(dataset, recipe=recipe):
+                for epoch in table.epochs(dataset, recipe=recipe, split=split)[:2]:
+                    yield table.accuracy(dataset, split=split, recipe=recipe, epoch=epoch)
 
 
 def test_damage_is_found_and_never_a_number(tables, tmp_path):
@@ -191,7 +191,6 @@ def test_a_forked_child_reads_an_archive_that_was_opened_before(published):
 
 def _sum_of(dataset):
     table = open_table("published")
-    table.array.cache_clear()
     return float(table.accuracy(dataset, trial=0).sum())
 
 
@@ -204,3 +203,48 @@ def test_a_replaced_table_is_read_anew(synthetic_path, published, tmp_path):
     shutil.copy(DATA / EMBEDDED["mini"], path)
     os.utime(path, ns=(stamp, stamp))
     assert open_table(path).datasets == ("digits", "gratings")
+
+
+def test_a_node_that_is_gone_is_damage_without_consolidated_metadata_too(tables, tmp_path):
+    import json
+
+    path = tmp_path / "plain.zarr"
+    shutil.copytree(tables["mini folder"], path)
+    metadata = json.loads((path / "zarr.json").read_text())
+    del metadata["consolidated_metadata"]
+    (path / "zarr.json").write_text(json.dumps(metadata))
+    assert np.array_equal(Table(path).params("digits"), open_table("mini").params("digits"))
+    (path / "digits" / "params" / "zarr.json").unlink()
+    with pytest.raises(TableFormatError, match=r"digits/params/zarr\.json is missing"):
+        Table(path)
+
+
+def test_what_another_tool_added_is_no_value_of_the_table(tables, tmp_path):
+    import zarr
+
+    path = tmp_path / "added.zarr"
+    shutil.copytree(tables["published folder"], path)
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    for name in ("params", "200ep/half/epoch_seconds", "200ep/half/valid/loss", "200ep/half/valid/eval_seconds"):
+        shape = {"params": (15_625,)}.get(name, (1, 1, 15_625))
+        group.create_array(f"cifar10/{name}", shape=shape, dtype="i8" if name == "params" else "f8")[...] = 1
+    table, truth = Table(path), open_table("published")
+    assert np.array_equal(table.params("cifar10"), truth.params("cifar10"))
+    assert np.array_equal(table.train_seconds("cifar10"), truth.train_seconds("cifar10"))
+    assert not table.has_eval_seconds("cifar10")
+    with pytest.raises(NB201Error, match="has no loss"):
+        table.loss("cifar10")
+    assert table.array("cifar10/params").sum() == 15_625
+    assert len(table.verify()) == 4
+    (path / "cifar10" / "params" / "zarr.json").write_text('{"node_type": "array", "shape": 5}')
+    with pytest.raises(TableFormatError, match="added by another tool, and wrongly"):
+        Table(path).array("cifar10/params")
+
+
+def test_verify_names_links_and_pipes(tables, tmp_path):
+    path = tmp_path / "odd.zarr"
+    shutil.copytree(tables["mini folder"], path)
+    (path / "evil").symlink_to("/etc")
+    (path / "digits" / "self").symlink_to(path)
+    os.mkfifo(path / "pipe")
+    assert Table(path).verify() == [f"{name} is no regular file" for name in ("digits/self", "evil", "pipe")]

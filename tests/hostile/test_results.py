@@ -1,6 +1,7 @@
 """Result files are read like foreign files: whatever is wrong with one is an error of a line."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -81,6 +82,12 @@ DAMAGE = {
     "queries of text": header(queries="6"),
     "a data set of another name": rules(dataset="cifar100"),
     "a table of 3": rules(table=3),
+    "a seed of -1": header(seed=-1),
+    "a budget of -1": rules(budget=-1),
+    "a charge that there is not": rules(charge="x"),
+    "a trial that there is not": rules(trial="x"),
+    "fewer queries allowed": rules(max_queries=3),
+    "seconds of 1e300": row("[3, 200, 0, 0.5, 1e300]"),
     "a budget of text": rules(budget="much"),
 }
 
@@ -135,3 +142,22 @@ def test_not_utf_8(results, tmp_path):
     (tmp_path / "r" / "cifar10" / "random.jsonl").write_bytes(b"\xff\xfe{}\n")
     with pytest.raises(NB201Error, match="it is no JSON"):
         summaries(tmp_path / "r")
+
+
+def test_a_pipe_among_the_results(results, tmp_path):
+    shutil.copytree(results, tmp_path / "r")
+    os.mkfifo(tmp_path / "r" / "cifar10" / "x.jsonl")
+    for call in (lambda: summaries(tmp_path / "r"), lambda: bench(["random"], [SETUP], 3, tmp_path / "r")):
+        with pytest.raises(NB201Error, match="is no regular file"):
+            call()
+
+
+def test_searches_that_cost_nothing_are_drawn(results, tmp_path):
+    pytest.importorskip("matplotlib")
+    shutil.copytree(results, tmp_path / "r")
+    for file in (tmp_path / "r" / "cifar10").glob("*.jsonl"):
+        rows = [
+            line if line[0] == "{" else line.rpartition(",")[0] + ", 0.0]" for line in file.read_text().splitlines()
+        ]
+        file.write_text("".join(row + "\n" for row in rows))
+    assert write_report(tmp_path / "r", tmp_path / "page.html")

@@ -25,7 +25,7 @@ import numpy as np
 from nb201_agents.harness.results import ROW, checked_header, read_file
 from nb201_agents.searcher import Learner, Searcher, Task, env_arguments, make_agent, tuned_on
 from nb201_env import NB201Error, Oracle, SimulatedClock, checks, open_table
-from nb201_env.files import locked, replacing, sweep
+from nb201_env.files import locked, regular, replacing, sweep
 from nb201_env.parallel import in_order, run_tasks
 from nb201_env.simulation.oracle import Evaluation
 
@@ -136,7 +136,7 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[
     """
     oracle = _oracle(setup)
     oracle.new_search(seed)
-    epochs = oracle.table.epochs(oracle.dataset, oracle.recipe, oracle.split)
+    epochs = oracle.table.epochs(oracle.dataset, recipe=oracle.recipe, split=oracle.split)
     task = Task(oracle.dataset, oracle.epoch, epochs, setup.budget, setup.max_queries)
     agent = make_agent(agent_name, task, np.random.default_rng(seed))
     results = search(agent, oracle) if isinstance(agent, Searcher) else learn(agent, setup, seed)
@@ -282,7 +282,7 @@ def _refuse_other_table(out: Path, setup: Setup) -> None:
     table = open_table(setup.table)
     for file in sorted(out.glob("*/*.jsonl")):
         try:
-            with file.open(encoding="utf-8") as lines:
+            with regular(file).open(encoding="utf-8") as lines:
                 header = checked_header(json.loads(lines.readline()), file)
         except (ValueError, AttributeError, RecursionError):
             raise NB201Error(f"{file} is no result file; move it, or name another folder with --out") from None

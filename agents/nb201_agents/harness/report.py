@@ -117,7 +117,8 @@ def _figure(dataset: str, by_agent: dict[str, list[Run]], axis: Callable[[Run], 
 
     truth = truth_of(next(iter(by_agent.values()))[0])
     ends = [axis(run) for runs in by_agent.values() for run in runs if run.cell.size]
-    first, last = min(float(end[0]) for end in ends), max(float(end[-1]) for end in ends)
+    last = max(max(float(end[-1]) for end in ends), 1e-9)
+    first = max(min(float(end[0]) for end in ends), 1e-6 * last)  # a logarithmic axis has no zero
     grid = (
         np.geomspace(first, last, _GRID_POINTS)
         if axis is _seconds

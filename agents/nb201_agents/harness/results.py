@@ -13,10 +13,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env import NUM_CELLS, NB201Error, Table, checks, open_table
+from nb201_env import NUM_CELLS, NB201Error, SimulatedClock, Table, checks, open_table
 from nb201_env.errors import MissingDataError
 from nb201_env.files import regular
-from nb201_env.tables.schema import MAX_EPOCH
+from nb201_env.simulation.oracle import TRIALS
+from nb201_env.tables.schema import MAX_EPOCH, MAX_SECONDS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -146,6 +147,15 @@ def checked_header(header: dict[str, Any], file: Path) -> dict[str, Any]:
     if not isinstance(rules, dict):
         raise ValueError("the header has no env with kwargs")
     _check_types("the header's env", rules, _RULES)
+    checks.seed("a seed", header["seed"])
+    checks.whole("an epoch", header["epoch"], 1, MAX_EPOCH)
+    SimulatedClock(rules["budget"], rules["charge"], rules["overrun"], rules["max_queries"])
+    if rules["max_queries"] is not None and header["queries"] > rules["max_queries"]:
+        raise ValueError(f"it has {header['queries']} queries where {rules['max_queries']} were allowed")
+    if isinstance(rules["trial"], str):
+        checks.one_of("trial", rules["trial"], TRIALS)
+    else:
+        checks.whole("trial", rules["trial"], 0, 10**6)
     if tuple(header["row"]) != ROW:
         raise ValueError(f"its rows are {checks.shown(header['row'])}, not {', '.join(ROW)}")
     if (rules["dataset"], header["agent"]) != (file.parent.name, file.stem):
@@ -172,7 +182,7 @@ def _run(header: dict[str, Any], rows: list[Any], file: Path) -> Run:
 
 
 _LEAST = np.array([0, 1, -1, 0, 0])
-_MOST = np.array([NUM_CELLS - 1, MAX_EPOCH, 10**6, 1, np.finfo(float).max])
+_MOST = np.array([NUM_CELLS - 1, MAX_EPOCH, 10**6, 1, MAX_SECONDS])
 
 
 @dataclass(frozen=True)
@@ -194,7 +204,9 @@ class Truth:
     epoch: int
 
     def _accuracy(self, trial: Literal["mean", "all"]) -> Floats:
-        return 100.0 * self.table.accuracy(self.dataset, self.split, self.recipe, self.epoch, trial).astype(np.float64)
+        return 100.0 * self.table.accuracy(
+            self.dataset, split=self.split, recipe=self.recipe, epoch=self.epoch, trial=trial
+        ).astype(np.float64)
 
     @cached_property
     def mean(self) -> Floats:
@@ -204,7 +216,7 @@ class Truth:
     @cached_property
     def by_trial(self) -> Floats:
         """Accuracy of each trial in percent, (15625, trials), NaN where missing; of the mean if there are no trials."""
-        has_trials = self.table.trials(self.dataset, self.recipe, self.split)
+        has_trials = self.table.trials(self.dataset, recipe=self.recipe, split=self.split)
         return self._accuracy("all") if has_trials else self.mean[:, None]
 
     @cached_property
@@ -242,7 +254,7 @@ class Truth:
     @cached_property
     def has_test(self) -> bool:
         """Whether the table can say how a chosen cell does on test images."""
-        return "test" in self.table.splits(self.dataset, self.recipe)
+        return "test" in self.table.splits(self.dataset, recipe=self.recipe)
 
     def final(self, run: Run) -> Final:
         """How good the chosen cell is, in percent. The one place where test accuracy is read.
@@ -255,7 +267,7 @@ class Truth:
         position = run.incumbent[-1]
         cell, trial = run.cell[position], run.trial[position]
         if self.has_test:
-            honest = 100.0 * float(self.table.accuracy(self.dataset, "test", self.recipe)[cell])
+            honest = 100.0 * float(self.table.accuracy(self.dataset, split="test", recipe=self.recipe)[cell])
         else:
             trials = self.by_trial[cell].copy()
             if trial >= trials.size:
