@@ -3,7 +3,7 @@
 Importing this package registers the environments `NB201/…` and loads neither zarr nor torch.
 """
 
-from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from nb201_env.errors import (
     BudgetExhaustedError,
@@ -18,7 +18,8 @@ from nb201_env.simulation.oracle import Evaluation, Evaluations, Oracle
 from nb201_env.space import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, OPS, PARAMS, Cell, index_of
 from nb201_env.tables.table import Record, Table, open_table
 
-__version__ = version("nb201-env")
+if TYPE_CHECKING:
+    __version__: str
 
 __all__ = [
     "ALL_OPS",
@@ -46,3 +47,12 @@ __all__ = [
 ]
 
 register_environments()
+
+
+def __getattr__(name: str) -> Any:
+    """`__version__`, read from the installed package when it is asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nb201-env")
+    raise AttributeError(f"module 'nb201_env' has no attribute {name!r}")
