@@ -134,6 +134,8 @@ def compact(records: Iterable[tuple[int, Mapping[str, Any]]], cells: Sequence[in
 
 def _add_record(block: Block, position: int, index: int, record: Mapping[str, Any]) -> None:
     arch = Cell(index).arch
+    if not record:
+        raise TableFormatError(f"the record of cell {index} is empty")
     for hp, runs in record.items():
         recipe = _KEYS[str(hp) if checks.is_whole(hp) else hp]
         said = runs["arch_index"], runs["arch_str"]
@@ -198,7 +200,7 @@ def _columns(run: Mapping[str, Any], source: Source, epochs: int) -> Iterable[tu
         if run["eval_times"]:
             yield f"{split}/seconds", _once(list(map(run["eval_times"].get, keys)))
     if latency := run["latency"]:
-        if type(latency) is not list or len(latency) > MAX_RUNS:
+        if type(latency) is not list or len(latency) > MAX_RUNS or not set(map(type, latency)) <= {float, int}:
             raise TypeError("no list of latencies")
         yield "latency", [sum(latency) / len(latency)]
 

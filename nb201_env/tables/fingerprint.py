@@ -42,3 +42,14 @@ def digest(array: Any) -> str:
         values = np.where(np.isnan(values), np.nan, values)
     little = values.astype(values.dtype.newbyteorder("<"), copy=False)
     return hashlib.sha256(f"{little.dtype.str}{little.shape}".encode() + little.tobytes()).hexdigest()
+
+
+EPOCHS_PER_CHUNK = 10
+"""Epochs that are stored, read and checked together."""
+
+
+def chunk_digests(values: Any) -> dict[str, Any]:
+    """The attribute `chunks` of an array of more epochs than a chunk holds: how many epochs each has, and its hash."""
+    starts = range(0, values.shape[-2], EPOCHS_PER_CHUNK)
+    hashes = [digest(values[..., start : start + EPOCHS_PER_CHUNK, :]) for start in starts]
+    return {"epochs": EPOCHS_PER_CHUNK, "sha256": hashes}

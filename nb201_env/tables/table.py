@@ -21,7 +21,7 @@ import numpy.typing as npt
 from nb201_env.checks import is_whole, one_of, shown
 from nb201_env.errors import MissingDataError, NB201Error, TableFormatError
 from nb201_env.space import NUM_CELLS, Cell, all_macs, all_params
-from nb201_env.tables.fingerprint import digest
+from nb201_env.tables.fingerprint import EPOCHS_PER_CHUNK, digest
 from nb201_env.tables.metadata import TableFiles, node_problems, parsed, read_metadata
 from nb201_env.tables.schema import MISSING_COUNT, NAME, SPLITS, TRAINED_ON
 
@@ -38,9 +38,6 @@ EMBEDDED = {"published": "published.zarr.zip", "mini": "mini.zarr.zip"}
 DATA = Path(__file__).parent / "data"
 
 _CACHED_COLUMNS = 256
-
-_LARGE = 10
-"""Epochs up to which an array is one chunk, and its hash that of all of it."""
 
 
 class Split(NamedTuple):
@@ -147,6 +144,7 @@ class Table:
         self._column = _remembered(self._read_column)
         self._split = _remembered(self._find_split)
         self._foreign = lru_cache(_CACHED_COLUMNS)(self._find_foreign)
+        self._files_are_regular = lru_cache(_CACHED_COLUMNS)(self._check_files)
 
     # A table is opened again from its path in another process and is shared, never copied, in this one.
     def __reduce__(self) -> tuple[Any, ...]:
@@ -496,7 +494,7 @@ class Table:
             hash_ = chunks["sha256"][number]
         except (TypeError, KeyError, IndexError, ZeroDivisionError):
             raise TableFormatError(f"{self._at(path)} is damaged: its attribute chunks is {shown(chunks)}") from None
-        if size > _LARGE and "chunks" not in attributes:  # of version 1
+        if size > EPOCHS_PER_CHUNK and "chunks" not in attributes:  # of version 1
             return self._read(path, (..., position, slice(None)))
         values = self._read(path, (..., slice(number * size, (number + 1) * size), slice(None)))
         return self._checked(path, values, number, hash_)[..., row, :]
@@ -516,11 +514,21 @@ class Table:
         node = self._node(path)
         if node.get("node_type") != "array":
             raise MissingDataError(f"{self._at(path)} is no array")
+        self._files_are_regular(path)
         try:
             return np.asarray(zarr.Array.from_dict(StorePath(self.store, path), node)[selection])
         except Exception as error:  # a codec, a checksum or the store: all mean that the bytes are not what was written
             why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise TableFormatError(f"{self._at(path)} cannot be read: the file is damaged ({why})") from error
+
+    def _check_files(self, path: str) -> bool:
+        """Refuse an array with a link or a pipe among its files, which might be read for ever."""
+        if self._names is None:
+            files = TableFiles(self.path / path)
+            for name in files.names():
+                if not files.is_regular(name):
+                    raise TableFormatError(f"{self._at(path)} is damaged: its file {name} is no regular file")
+        return True
 
     def _read_params(self, dataset: str) -> npt.NDArray[np.int64]:
         path = f"{self._dataset(dataset)}/params"

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from nb201_env import checks
 from nb201_env.errors import NB201Error
 from nb201_env.files import flush, in_folder, locked, remove, unfinished
-from nb201_env.tables.fingerprint import digest, fingerprints
+from nb201_env.tables.fingerprint import EPOCHS_PER_CHUNK, chunk_digests, digest, fingerprints
 from nb201_env.tables.schema import (
     FORMAT,
     MANIFEST,
@@ -44,8 +44,6 @@ from nb201_env.tables.schema import (
     shape_problems,
     value_problems,
 )
-
-EPOCHS_PER_CHUNK = 10
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever the same table is written
 
@@ -312,8 +310,7 @@ class TableWriter:
         shards = (*values.shape[:-2], -(-epochs // per_chunk) * per_chunk, values.shape[-1]) if epochs > 1 else None
         hashes: dict[str, Any] = {"sha256": digest(values)}
         if epochs > per_chunk:
-            parts = (values[..., start : start + per_chunk, :] for start in range(0, epochs, per_chunk))
-            hashes["chunks"] = {"epochs": per_chunk, "sha256": [digest(part) for part in parts]}
+            hashes["chunks"] = chunk_digests(values)
         array = self.root.create_array(
             path,
             shape=values.shape,

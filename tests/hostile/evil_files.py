@@ -197,6 +197,8 @@ def wild_records():
     changes["2,000 seeds"] = lambda r: r["200"]["all_results"].update(
         {("cifar100", seed): _run(r, "cifar100", 777, "200") for seed in range(2000)}
     )
+    changes["latencies that are true"] = _set((*run, "latency"), [True])
+    changes["nothing"] = lambda r: r.clear()
     changes["five seeds"] = lambda r: r["200"]["all_results"].update(
         {("cifar100", seed): _run(r, "cifar100", 777, "200") for seed in range(5)}
     )

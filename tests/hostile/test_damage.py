@@ -246,5 +246,10 @@ def test_verify_names_links_and_pipes(tables, tmp_path):
     shutil.copytree(tables["mini folder"], path)
     (path / "evil").symlink_to("/etc")
     (path / "digits" / "self").symlink_to(path)
-    os.mkfifo(path / "pipe")
-    assert Table(path).verify() == [f"{name} is no regular file" for name in ("digits/self", "evil", "pipe")]
+    chunk = path / "digits" / "latency" / "c" / "0"
+    chunk.unlink()
+    os.mkfifo(chunk)
+    odd = ("digits/latency/c/0", "digits/self", "evil")
+    assert Table(path).verify() == [f"{name} is no regular file" for name in odd]
+    with pytest.raises(TableFormatError, match="its file c/0 is no regular file"):
+        Table(path).latency("digits")
