@@ -166,6 +166,8 @@ class Oracle:
 
     def seen(self, indices: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
         """Whether the search has observed cells, at any epoch, bool shaped as the indices."""
+        if np.size(indices) and np.min(indices) < 0:
+            raise _no_cell(int(np.min(indices)))
         return np.asarray(np.frombuffer(self._seen, np.uint8)[indices] != 0)
 
     def query(self, index: int | Cell, epoch: int | None = None) -> Evaluation:

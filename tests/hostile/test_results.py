@@ -61,6 +61,8 @@ DAMAGE = {
     "cell 1.5": row("[1.5, 200, 0, 0.5, 10.0]"),
     "a cell of text": row('["3", 200, 0, 0.5, 10.0]'),
     "a cell that is true": row("[true, 200, 0, 0.5, 10.0]"),
+    "cell 10^400": row(f"[{10**400}, 200, 0, 0.5, 10.0]"),
+    "a search of test images": rules(split="test"),
     "epoch 0": row("[3, 0, 0, 0.5, 10.0]"),
     "trial -2": row("[3, 200, -2, 0.5, 10.0]"),
     "a reward of NaN": row("[3, 200, 0, NaN, 10.0]"),

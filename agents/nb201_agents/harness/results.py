@@ -16,7 +16,7 @@ import numpy.typing as npt
 from nb201_env import NUM_CELLS, NB201Error, SimulatedClock, Table, checks, open_table
 from nb201_env.errors import MissingDataError
 from nb201_env.files import regular
-from nb201_env.simulation.oracle import TRIALS
+from nb201_env.simulation.oracle import REWARD_SPLITS, TRIALS
 from nb201_env.tables.schema import MAX_EPOCH, MAX_SECONDS
 
 Floats = npt.NDArray[np.float64]
@@ -105,7 +105,7 @@ def read_file(file: Path) -> list[Run]:
         found = [_run(header, rows, file) for header, rows in runs]
         if any(a.header["seed"] >= b.header["seed"] for a, b in pairwise(found)):
             raise ValueError("its seeds are not ascending")
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, OverflowError) as error:
         why = "it is no JSON" if isinstance(error, json.JSONDecodeError | RecursionError | UnicodeError) else error
         raise NB201Error(f"{file} is not a complete result file, by line {number}: {why}") from None
     return found
@@ -152,6 +152,7 @@ def checked_header(header: dict[str, Any], file: Path) -> dict[str, Any]:
     SimulatedClock(rules["budget"], rules["charge"], rules["overrun"], rules["max_queries"])
     if rules["max_queries"] is not None and header["queries"] > rules["max_queries"]:
         raise ValueError(f"it has {header['queries']} queries where {rules['max_queries']} were allowed")
+    checks.one_of("split", rules["split"], REWARD_SPLITS)
     if isinstance(rules["trial"], str):
         checks.one_of("trial", rules["trial"], TRIALS)
     else:
