@@ -32,7 +32,7 @@ IMPORTED_RECORDS = 250
 
 def look_ups() -> None:
     table = open_table("published")
-    oracle = Oracle(table, "cifar10")
+    oracle = Oracle.open(table, "cifar10")
     column = np.array(table.accuracy("cifar10"))
     cells = np.random.default_rng(0).integers(NUM_CELLS, size=1_000_000)
     ratio(

@@ -13,8 +13,9 @@ from nb201_env.errors import (
     TableFormatError,
 )
 from nb201_env.registration import register_environments
-from nb201_env.simulation.clock import SimulatedClock
+from nb201_env.simulation.column import Column
 from nb201_env.simulation.oracle import Evaluation, Evaluations, Oracle
+from nb201_env.simulation.rules import Rules
 from nb201_env.space import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, OPS, PARAMS, Cell, index_of
 from nb201_env.tables.table import Record, Table, open_table
 
@@ -30,6 +31,7 @@ __all__ = [
     "PARAMS",
     "BudgetExhaustedError",
     "Cell",
+    "Column",
     "Evaluation",
     "Evaluations",
     "InvalidCellError",
@@ -37,7 +39,7 @@ __all__ = [
     "NB201Error",
     "Oracle",
     "Record",
-    "SimulatedClock",
+    "Rules",
     "Table",
     "TableFormatError",
     "__version__",

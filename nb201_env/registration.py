@@ -3,8 +3,8 @@
 import gymnasium as gym
 
 ENVIRONMENTS = {
-    "NB201/BuildCell-v0": ("nb201_env.envs.build:BuildCellEnv", "nb201_env.envs.build_vector:BuildCellVectorEnv"),
-    "NB201/EditCell-v0": ("nb201_env.envs.edit:EditCellEnv", "nb201_env.envs.edit_vector:EditCellVectorEnv"),
+    "NB201/BuildCell-v0": ("nb201_env.envs.build:BuildCellEnv", "nb201_env.envs.build:BuildCellVectorEnv"),
+    "NB201/EditCell-v0": ("nb201_env.envs.edit:EditCellEnv", "nb201_env.envs.edit:EditCellVectorEnv"),
     "NB201/Search-v0": ("nb201_env.envs.search:SearchEnv", "nb201_env.envs.search_vector:SearchVectorEnv"),
 }
 """Ids and entry points, single and vector, as strings: specs survive JSON and nothing is imported before it is made."""

@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from nb201_env import NUM_CELLS, Cell, index_of, open_table
-from nb201_env.simulation.oracle import drawn_trials
+from nb201_env.simulation.column import drawn_trials
 
 PAIRS = list(itertools.combinations(range(6), 2))
 

@@ -12,15 +12,16 @@ up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 
-from nb201_env import NB201Error
-from nb201_env.simulation.oracle import Evaluation
+from nb201_env import NUM_CELLS, Evaluation, NB201Error
 
 GROUP = "nb201.searchers"
 
@@ -42,6 +43,7 @@ class Task:
         epochs: at which they can be evaluated.
         budget: simulated GPU-seconds, None for no limit.
         max_queries: number of queries, None for no limit.
+        present: which cells are on offer, bool (15625,); all unless a table is partial.
     """
 
     dataset: str
@@ -49,6 +51,12 @@ class Task:
     epochs: tuple[int, ...]
     budget: float | None = None
     max_queries: int | None = None
+    present: npt.NDArray[np.bool_] = field(default_factory=lambda: np.ones(NUM_CELLS, bool), compare=False)
+
+    @cached_property
+    def cells(self) -> npt.NDArray[np.intp]:
+        """Indices of the cells on offer, ascending."""
+        return np.flatnonzero(self.present)
 
 
 @runtime_checkable

@@ -16,8 +16,7 @@ import numpy as np
 
 from nb201_agents.harness.bench import search
 from nb201_agents.searcher import Searcher, Task
-from nb201_env import NB201Error, Oracle, SimulatedClock, open_table
-from nb201_env.simulation.oracle import Evaluation
+from nb201_env import Column, Evaluation, NB201Error, Oracle, Rules
 
 QUERIES = 60
 _BUDGET = 2e5
@@ -39,22 +38,23 @@ def check_searcher(make: Callable[[Task, np.random.Generator], Any], dataset: st
         NB201Error: naming the first rule that is broken.
     """
     before = random.getstate(), _numpy_state()
-    first = _search(make, dataset, 0, SimulatedClock(max_queries=QUERIES))
+    first = _search(make, dataset, 0, Rules(max_queries=QUERIES))
     if len(first) < QUERIES:
         raise NB201Error(
             f"the searcher asked for only {len(first)} of {QUERIES} queries; it should go on until the end"
         )
-    if _search(make, dataset, 0, SimulatedClock(max_queries=QUERIES)) != first:
+    if _search(make, dataset, 0, Rules(max_queries=QUERIES)) != first:
         raise NB201Error("two searches from one seed differ: the searcher must draw from nothing but its rng")
     if (random.getstate(), _numpy_state()) != before:
         raise NB201Error("the searcher drew from a global generator of random or NumPy; use the rng that it is given")
-    for clock in (SimulatedClock(_BUDGET), SimulatedClock(max_queries=1)):
-        _search(make, dataset, 1, clock)
+    for rules in (Rules(_BUDGET), Rules(max_queries=1)):
+        _search(make, dataset, 1, rules)
 
 
-def _search(make: Any, dataset: str, seed: int, clock: SimulatedClock) -> list[Evaluation]:
-    oracle = Oracle(open_table("published"), dataset, clock=clock)
-    task = Task(dataset, oracle.epoch, (oracle.epoch,), clock.budget, clock.max_queries)
+def _search(make: Any, dataset: str, seed: int, rules: Rules) -> list[Evaluation]:
+    column = Column.open("published", dataset)
+    oracle = Oracle(column, rules)
+    task = Task(dataset, column.epoch, column.rungs, rules.budget, rules.max_queries, column.present)
     searcher = make(task, np.random.default_rng(seed))
     if not isinstance(searcher, Searcher):
         raise NB201Error(f"a searcher has the methods ask() and tell(result), {type(searcher).__name__} has not")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nb201_env.errors import NB201Error
+from nb201_env.simulation.column import Column
 from nb201_env.space import ALL_OPS, EDGES, NUM_CELLS, OPS
 from nb201_env.space.isomorphism import representatives
-from nb201_env.tables.table import Table
 
 MASKS = ("none", "connected", "canonical", "unseen", "params<=X")
 
@@ -28,8 +29,8 @@ INDEX_OF_CODE: npt.NDArray[np.int64] = np.argsort(codes_of(ALL_OPS))
 """Official index of the cell whose six choices make a code."""
 
 
-def allowed_cells(mask: str, table: Table, dataset: str) -> npt.NDArray[np.bool_]:
-    """Cells that satisfy a mask's rule, by official index, bool (15625,).
+def allowed_cells(mask: str, column: Column) -> npt.NDArray[np.bool_]:
+    """Cells that are on offer and satisfy a mask's rule, by official index, bool (15625,).
 
     * none, unseen: all; what has been seen is taken out later by `LegalOps.remove`.
     * connected: some path of ops other than none leads from the input to the output.
@@ -37,40 +38,47 @@ def allowed_cells(mask: str, table: Table, dataset: str) -> npt.NDArray[np.bool_
     * params<=X: at most X parameters on the data set, as in `params<=500000`.
 
     Raises:
-        NB201Error: for an unknown mask, or a limit that no cell keeps.
+        NB201Error: for an unknown mask, or one that leaves no cell.
     """
+    allowed = np.zeros(NUM_CELLS, bool)
+    allowed[_satisfying(mask, column)] = True
+    allowed &= column.present
+    if not allowed.any():
+        least = column.table.params(column.dataset)[column.present].min()
+        raise NB201Error(f"mask {mask!r} leaves no cell: those of {column.dataset} have {least} parameters and more")
+    return allowed
+
+
+def _satisfying(mask: str, column: Column) -> Any:
+    """Cells that satisfy a mask's rule, as a selection of all."""
     if mask in ("none", "unseen"):
-        return np.ones(NUM_CELLS, bool)
+        return slice(None)
     if mask == "connected":
         e01, e02, e12, e03, e13, e23 = (ALL_OPS != 0).T
-        connected: npt.NDArray[np.bool_] = e03 | (e01 & e13) | ((e02 | (e01 & e12)) & e23)
-        return connected
+        return e03 | (e01 & e13) | ((e02 | (e01 & e12)) & e23)
     if mask == "canonical":
-        return np.asarray(representatives("exact") == np.arange(NUM_CELLS))
+        cells = np.flatnonzero(column.present)
+        return cells[np.unique(representatives("exact")[cells], return_index=True)[1]]
     limit = re.fullmatch(r"params<=(\d+(?:\.\d*)?(?:e\d+)?)", mask)
     if limit is None:
         raise NB201Error(f"mask must be one of {', '.join(MASKS)} with a number for X, got {mask!r}")
-    params = table.params(dataset)
-    allowed = np.asarray(params <= float(limit[1]))
-    if not allowed.any():
-        raise NB201Error(f"mask {mask!r} leaves no cell: the smallest of {dataset} has {params.min()} parameters")
-    return allowed
+    return column.table.params(column.dataset) <= float(limit[1])
 
 
 class LegalOps:
     """Counts of allowed cells below every prefix of choices, for one search or for each of many lanes.
 
+    Where no choice leads to an allowed cell, those are legal that lead to one on offer.
+
     Args:
         allowed: bool (15625,) by official index.
+        offered: cells that are on offer, likewise.
         lanes: number of separate counts, which `remove` changes; None for one that all share.
     """
 
-    def __init__(self, allowed: npt.NDArray[np.bool_], lanes: int | None = None):
-        by_code = allowed[INDEX_OF_CODE]
-        levels = [by_code.reshape(count, -1).sum(axis=1) for count in _POWERS[1:]]
-        row = np.concatenate(levels).astype(np.int16)
-        self._fresh = row
-        self._counts = row.copy() if lanes is None else np.tile(row, (lanes, 1))
+    def __init__(self, allowed: npt.NDArray[np.bool_], offered: npt.NDArray[np.bool_], lanes: int | None = None):
+        self._fresh, self._offered = _counts(allowed), _counts(offered)
+        self._counts = self._fresh.copy() if lanes is None else np.tile(self._fresh, (lanes, 1))
 
     def restore(self, lanes: npt.NDArray[np.integer] | None = None) -> None:
         """Undo every `remove`, for all or for some lanes."""
@@ -100,4 +108,15 @@ class LegalOps:
             legal = self._counts[positions] > 0
         else:
             legal = np.take_along_axis(self._counts, positions, axis=1) > 0
-        return (legal | ended[..., None] | ~legal.any(axis=-1, keepdims=True)).astype(np.int8)
+        legal |= ended[..., None]
+        stuck = ~legal.any(axis=-1, keepdims=True)
+        if stuck.any():
+            legal = np.where(stuck, self._offered[positions] > 0, legal)
+            legal |= ~legal.any(axis=-1, keepdims=True)
+        return legal.astype(np.int8)
+
+
+def _counts(cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
+    """How many of some cells are below every prefix of choices, the shorter prefixes first."""
+    by_code = cells[INDEX_OF_CODE]
+    return np.concatenate([by_code.reshape(count, -1).sum(axis=1) for count in _POWERS[1:]]).astype(np.int16)

@@ -1,60 +1,105 @@
-"""Rewards that an environment can pay for an observed accuracy."""
+"""What environments pay for an observed cell. To add a reward, write its function here and name it in `REWARDS`.
+
+A reward depends on a cell and the trial that was seen of it alone, so it is a column of the table: an array that is
+computed once and read by single environments and lanes alike. There are three ways to pay by it.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import partial
+from typing import Any, Literal, NamedTuple
 
-from nb201_env.errors import NB201Error
-from nb201_env.simulation.oracle import Oracle
+import numpy as np
+import numpy.typing as npt
 
-Reward = Callable[[float, float], float]
-"""From the observed accuracy and the incumbent's before it (0 without one), both fractions, to the reward."""
+from nb201_env.simulation.column import Column
+from nb201_env.simulation.objectives import Objectives, worth
+from nb201_env.space import NUM_CELLS
 
-REWARDS = ("accuracy", "log-error", "improvement", "regret")
-"""What every environment that queries cells one by one can pay."""
+Floats = npt.NDArray[np.float64]
 
 
-def make_reward(name: str, oracle: Oracle) -> Reward:
-    """The reward function of a name.
+class Reward(NamedTuple):
+    """A reward that an environment can pay.
 
-    * accuracy: the observed accuracy.
-    * change: the same; an environment that pays it takes the difference to the cell before.
-    * log-error: -log(1 - accuracy); an error of nothing counts as half an image.
-    * improvement: by how much the incumbent rose, so that the rewards of a search add up to its last incumbent.
-    * regret: the observed accuracy less the best mean accuracy of all cells. Privileged knowledge, for study alone.
-
-    Raises:
-        NB201Error: for an unknown name.
+    Attributes:
+        pays: `value`, what the column says of the observed cell; `change`, by how much that differs from the cell
+            before; `rise`, by how much the worth of the search's incumbent rose (0 before any), so that the rewards of
+            a search add up to what its last incumbent is worth.
+        column: makes the values of all cells and trials at the last rung, float64 (15625, trials).
     """
-    if name in ("accuracy", "change"):
-        return _accuracy
-    if name == "improvement":
-        return _improvement
-    if name == "log-error":
-        images = oracle.table.num_images(oracle.dataset, recipe=oracle.recipe, split=oracle.split)
-        return partial(_log_error, 0.5 / images)
-    if name == "regret":
-        best = oracle.table.accuracy(oracle.dataset, split=oracle.split, recipe=oracle.recipe, epoch=oracle.epoch).max()
-        return partial(_regret, float(best))
-    raise NB201Error(f"reward must be one of {', '.join(REWARDS)}, got {name!r}")
+
+    pays: Literal["value", "rise", "change"]
+    column: Callable[[Column, Objectives | None], Floats]
 
 
-# functions of the module, so that an environment that has one can be pickled
+def _worth(column: Column, objectives: Objectives | None) -> Floats:
+    """The accuracy, less what objectives subtract."""
+    return np.asarray(worth(objectives, column)[-1], np.float64)
 
 
-def _accuracy(accuracy: float, incumbent: float) -> float:
-    return accuracy
+def _log_error(column: Column, objectives: Objectives | None) -> Floats:
+    """-log(1 - accuracy), less what objectives subtract; an error of nothing counts as half an image."""
+    accuracy = column.accuracy[-1].astype(np.float64)
+    value = -np.log(np.maximum(1.0 - accuracy, 0.5 / column.images))
+    return value if objectives is None else objectives.score(value, np.arange(NUM_CELLS)[:, None], accuracy)
 
 
-def _improvement(accuracy: float, incumbent: float) -> float:
-    return max(0.0, accuracy - incumbent)
+def _regret(column: Column, objectives: Objectives | None) -> Floats:
+    """The worth less that of the best mean over trials. Privileged knowledge, for study alone."""
+    mean = column.mean.astype(np.float64)
+    best = mean if objectives is None else objectives.score(mean, np.arange(NUM_CELLS), mean)
+    return _worth(column, objectives) - np.nanmax(best)
 
 
-def _log_error(least: float, accuracy: float, incumbent: float) -> float:
-    return -math.log(max(1.0 - accuracy, least))
+REWARDS = {
+    "accuracy": Reward("value", _worth),
+    "log-error": Reward("value", _log_error),
+    "improvement": Reward("rise", _worth),
+    "regret": Reward("value", _regret),
+    "change": Reward("change", _worth),
+}
+"""Rewards of the environments that query cells one by one."""
 
 
-def _regret(best: float, accuracy: float, incumbent: float) -> float:
-    return accuracy - best
+class SearchReward(NamedTuple):
+    """A reward of an environment whose episode is a whole search, for numbers and arrays alike.
+
+    Attributes:
+        at_purchase: from the incumbent's worth before and after a purchase, its price and the search's budget.
+        at_end: from the incumbent's worth, the seconds left, the budget, and what the incumbent is truly worth.
+    """
+
+    at_purchase: Callable[[Any, Any, Any, Any], Any]
+    at_end: Callable[[Any, Any, Any, Any], Any]
+
+
+def _nothing(*numbers: Any) -> Any:
+    return 0.0
+
+
+def _rise(before: Any, after: Any, price: Any, budget: Any) -> Any:
+    """By how much the incumbent's worth rose."""
+    return after - before
+
+
+def _held(before: Any, after: Any, price: Any, budget: Any) -> Any:
+    """The incumbent's worth times the share of the budget that passes with it."""
+    return before * price / budget
+
+
+def _held_to_the_end(worth: Any, left: Any, budget: Any, true: Any) -> Any:
+    return worth * left / budget
+
+
+def _true(worth: Any, left: Any, budget: Any, true: Any) -> Any:
+    """What the incumbent's mean over trials at the last rung is worth: privileged knowledge."""
+    return true
+
+
+SEARCH_REWARDS = {
+    "improvement": SearchReward(_rise, _nothing),
+    "area": SearchReward(_held, _held_to_the_end),
+    "true": SearchReward(_nothing, _true),
+}
+"""Rewards of `NB201/Search-v0`."""

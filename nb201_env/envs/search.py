@@ -1,34 +1,27 @@
-"""The environment in which an episode is a whole search."""
+"""The environment in which an episode is a whole search. Its many lanes are in `nb201_env.envs.search_vector`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
-from nb201_env import checks
-from nb201_env.envs.render import RENDER_MODES, Scene, draw
-from nb201_env.envs.search_lanes import DECIDE, SearchLanes, SearchTask
-from nb201_env.envs.single import Info, checked_action, search_seed
+from nb201_env.envs.masks import LegalOps
+from nb201_env.envs.problem import ONEHOT, checked_render_mode
+from nb201_env.envs.render import RENDER_MODES, draw
+from nb201_env.envs.resets import search_seed
+from nb201_env.envs.search_problem import DECIDE, RESET_OPTIONS, SearchProblem
+from nb201_env.envs.single import Info, checked_action, checked_options, scene_of
 from nb201_env.errors import NB201Error
-from nb201_env.space import EDGES, OPS
+from nb201_env.simulation.fields import RandomFields
+from nb201_env.simulation.oracle import Evaluation, Oracle
+from nb201_env.space import EDGES, OPS, index_of
 
-ACTIONS = ("sequential", "joint")
-CHARGES = ("resume", "fresh")
-OBSERVATIONS = ("flat", "dict")
-REWARDS = ("improvement", "area", "true")
-TASK_SAMPLING = ("uniform", "round-robin")
-RESET_OPTIONS = ("new_search", "budget", "trial_seed", "task")
-
-_TASK_KEYS = ("table", "dataset", "recipe", "epoch", "rungs")
-_ONE = np.zeros(1, np.intp)
-
-MAX_HISTORY = 1000
-"""Most queries that an observation can show."""
+_CELL, _SLOTS, _UNSET = len(EDGES) * len(OPS), len(OPS) + 1, len(OPS)
 
 
 class SearchEnv(gym.Env[Any, Any]):
@@ -121,6 +114,7 @@ class SearchEnv(gym.Env[Any, Any]):
         epoch: int | None = None,
         split: str = "valid",
         trial: str | int = "per-search",
+        missing: str = "refuse",
         rungs: Sequence[int] | None = None,
         budget: float | None = None,
         charge: str = "resume",
@@ -135,171 +129,212 @@ class SearchEnv(gym.Env[Any, Any]):
         objectives: Mapping[str, float | str] | None = None,
         render_mode: str | None = None,
     ):
-        checks.one_of("action", action, ACTIONS)
-        checks.one_of("charge", charge, CHARGES)
-        checks.one_of("observation", observation, OBSERVATIONS)
-        checks.one_of("reward", reward, REWARDS)
-        checks.one_of("task_sampling", task_sampling, TASK_SAMPLING)
-        checks.one_of("render_mode", render_mode, (None, *RENDER_MODES))
-        history = checks.whole("history", history, 0, MAX_HISTORY)
-        perturb = checks.number("perturb", perturb, 0.0)
-        self.render_mode = render_mode
-        self.sequential = action == "sequential"
-        self._observation, self._sampling = observation, task_sampling
-        defaults = {"table": table, "dataset": dataset, "recipe": recipe, "epoch": epoch, "rungs": rungs}
-        given = [{}] if tasks is None else tasks
-        if not isinstance(given, list | tuple) or not given:
-            raise NB201Error(f"tasks must be a list of dicts of {', '.join(_TASK_KEYS)}, got {checks.shown(tasks)}")
-        columns = [defaults | checks.mapping("tasks", task, _TASK_KEYS) for task in given]
-        made = [
-            SearchTask(**column, split=split, trial=trial, budget=budget, charge=charge,
-                       max_queries=max_queries, objectives=objectives)
-            for column in columns
-        ]  # fmt: skip
-        if len({len(task.rungs) for task in made}) > 1:
-            rungs_of = ", ".join(f"{task.oracle.dataset}: {list(task.rungs)}" for task in made)
-            raise NB201Error(f"all tasks must have the same number of rungs, got {rungs_of}")
-        self.searches = SearchLanes(made, 1, reward, charge, history, perturb)
-        self._running = False
-        self._round = 0
-        self._make_spaces(history)
+        self.render_mode = checked_render_mode(render_mode)
+        problem = SearchProblem.from_arguments(
+            table=table, dataset=dataset, recipe=recipe, epoch=epoch, split=split, trial=trial, missing=missing,
+            rungs=rungs, budget=budget, charge=charge, max_queries=max_queries, action=action, observation=observation,
+            history=history, reward=reward, tasks=tasks, task_sampling=task_sampling, perturb=perturb,
+            objectives=objectives,
+        )  # fmt: skip
+        self.action_space: Any = problem.action_space()
+        self.observation_space: Any = problem.observation_space()
+        self._fields = RandomFields(1, problem.perturb) if problem.perturb else None
+        self._begin_problem(problem)
+        self._shown = np.zeros(problem.size, np.float32)
+        self._parts = problem.parts(self._shown)
+        self._running, self._round = False, 0
 
-    def _make_spaces(self, history: int) -> None:
-        rungs, cell = self.searches.rungs, len(EDGES) * len(OPS)
-        self.num_actions = max(len(OPS), rungs + 1)
-        shapes = {
-            "phase": (DECIDE + 1,),
-            "budget_left": (1,),
-            "incumbent": (cell + 1 + rungs,),
-            "cell": (cell + len(EDGES) + 2 * rungs,),
-            "history": (history, cell + 2 + rungs),
-        }
-        if not self.sequential:
-            del shapes["phase"]
-        if not history:
-            del shapes["history"]
-        self.parts = tuple(shapes)
-        self.action_space: Any = (
-            spaces.Discrete(self.num_actions)
-            if self.sequential
-            else spaces.MultiDiscrete([len(OPS)] * len(EDGES) + [rungs])
-        )
-        boxes: dict[str, spaces.Space[Any]] = {
-            name: spaces.Box(0.0, 1.0, shape, np.float32) for name, shape in shapes.items()
-        }
-        size = sum(int(np.prod(shape)) for shape in shapes.values())
-        if self.sequential:
-            boxes["action_mask"] = spaces.MultiBinary(self.num_actions)
-        self.observation_space: Any = (
-            spaces.Box(0.0, 1.0, (size,), np.float32) if self._observation == "flat" else spaces.Dict(boxes)
-        )
+    def _begin_problem(self, problem: SearchProblem) -> None:
+        self.problem = problem
+        self._oracles = [Oracle(task.column, task.rules) for task in problem.tasks]
+        self._legal_ops = [LegalOps(task.column.present, task.column.present) for task in problem.tasks]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._parts = self.problem.parts(self._shown)  # views do not survive a pickle
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
         """Begin a new search."""
         super().reset(seed=seed)
-        options = {} if options is None else options
-        self.configure(options)
+        options = checked_options(options, RESET_OPTIONS)
+        if "budget" in options:
+            self._begin_problem(self.problem.with_budget(options["budget"]))
         if seed is not None:
             self._round = 0
         drawn = search_seed(options.get("trial_seed"), seed, self.np_random)
-        task = self.next_task(drawn, self._round, options.get("task"))
+        self._task = self.problem.next_task(drawn, self._round, options.get("task"))
         self._round += 1
-        self.searches.begin(_ONE, np.array([drawn], np.uint64), np.array([task]))
-        self._running = True
+        self._begin_search(drawn)
         return self._observe(), self._mask_info()
 
-    def configure(self, options: Mapping[str, Any]) -> None:
-        """Take over reset options that set something."""
-        checks.mapping("reset options", options, RESET_OPTIONS)
-        if "budget" in options:
-            self.searches.set_budget(options["budget"])
+    def _begin_search(self, seed: int) -> None:
+        column = self.problem.tasks[self._task].column
+        self.oracle = self._oracles[self._task]
+        self._true: npt.NDArray[np.floating[Any]] = column.mean
+        if self._fields is not None:
+            self._fields.draw(np.zeros(1, np.intp), np.array([seed], np.uint64))
+            field = self._fields.everywhere(0)
+            moved = replace(column, accuracy=np.clip(column.accuracy + field[:, None], 0.0, 1.0))
+            self.oracle, self._true = Oracle(moved, self.oracle.rules), np.clip(column.mean + field, 0.0, 1.0)
+        self.oracle.new_search(seed)
+        self._curves: dict[int, dict[int, float]] = {}  # of each cell that was bought, its accuracies by rung
+        self._running = True
+        self._shown[:] = 0.0
+        self._parts["budget_left"][0] = 1.0
+        self._drop_cell()
 
-    def next_task(self, seed: int, searches_before: int, chosen: int | None) -> int:
-        """Position of the task that a search is over."""
-        count = len(self.searches.tasks)
-        if chosen is not None:
-            return checks.whole("the option task", chosen, 0, count - 1)
-        if self._sampling == "round-robin":
-            return searches_before % count
-        return int(np.random.default_rng([seed, 1]).integers(count))
+    def _drop_cell(self) -> None:
+        """Go back to where no edge is chosen."""
+        self._ops: list[int] = []
+        self._cell = -1
+        self._parts["cell"][:] = 0.0
+        self._parts["cell"][_UNSET : _CELL + len(EDGES) : _SLOTS] = 1.0
+        self._show_phase()
+
+    def _show_phase(self) -> None:
+        if self.problem.is_sequential:
+            self._parts["phase"][:] = 0.0
+            self._parts["phase"][len(self._ops)] = 1.0
+
+    def _choose(self, ops: list[int]) -> None:
+        """Choose the ops of the next edges."""
+        for op in ops:
+            slots = self._parts["cell"][_SLOTS * len(self._ops) :][:_SLOTS]
+            slots[_UNSET], slots[op] = 0.0, 1.0
+            self._ops.append(op)
+        self._show_phase()
+        if len(self._ops) == DECIDE:
+            self._cell = int(index_of(self._ops))
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
         """Choose an op, or buy epochs.
 
         Raises:
-            NB201Error: if the action is not in the action space, or the episode has ended.
+            NB201Error: if the action is not in the action space, the episode has ended, or the cell is not on offer.
         """
         if not self._running:
             raise NB201Error("no episode is running: call reset() before step()")
-        if self.sequential:
-            found = self.searches.choose(_ONE, np.array([checked_action(action, self.num_actions)]))
+        if not self.problem.is_sequential:
+            ops, rungs = self.problem.checked_queries(np.asarray(action)[None])
+            self._drop_cell()
+            self._choose(ops[0].tolist())
+            return self._buy(int(rungs[0]))
+        chosen = checked_action(action, self.problem.num_actions)
+        if self._cell < 0:
+            self._choose([chosen if chosen < len(OPS) else 0])
+            if self._cell >= 0:
+                return self._buy(0)
+        elif self._furthest() < chosen <= self.problem.num_rungs:
+            return self._buy(chosen - 1)
         else:
-            found = self.searches.query(_ONE, *checked_queries(np.asarray(action)[None], self.searches.rungs))
-        ended = bool(self.searches.ended[0])
-        self._running = not ended
-        return self._observe(), found["reward"].item(), ended, False, self._mask_info() | self._query_info(found)
+            self._drop_cell()
+        return self._observe(), 0.0, False, False, self._mask_info()
 
-    def _query_info(self, found: Mapping[str, npt.NDArray[Any]]) -> Info:
-        if not found["queried"][0]:
-            return {}
-        info: Info = {}
-        for key, values in found.items():
-            if key not in ("reward", "queried"):
-                info[key] = values[0] if values.ndim > 1 else values[0].item()
+    def _furthest(self) -> int:
+        """The highest rung, from 1, that was bought of the cell in hand; 0 without any."""
+        return max(self._curves.get(self._cell, ()), default=-1) + 1
+
+    def _buy(self, rung: int) -> tuple[Any, float, bool, bool, Info]:
+        """Train the cell in hand up to a rung."""
+        oracle, reward = self.oracle, self.problem.reward
+        before = oracle.incumbent_worth
+        result = oracle.query(self._cell, oracle.column.rungs[rung])
+        self._running = not oracle.exhausted
+        paid, budget = 0.0, oracle.rules.seconds
+        if result.observed:
+            self._curves.setdefault(self._cell, {})[rung] = result.accuracy
+            paid = reward.at_purchase(before, oracle.incumbent_worth, result.seconds, budget)
+            self._show_query(result, rung)
+        self._show_curve()
+        if oracle.exhausted and oracle.incumbent_index >= 0:
+            paid += reward.at_end(oracle.incumbent_worth, oracle.seconds_left, budget, self._true_worth())
+        return self._observe(), float(paid), oracle.exhausted, False, self._mask_info() | self._query_info(result)
+
+    def _true_worth(self) -> float:
+        """What the incumbent's mean over trials is worth: privileged knowledge."""
+        cell, objectives = self.oracle.incumbent_index, self.oracle.objectives
+        true = float(self._true[cell])
+        return true if objectives is None else float(objectives.score(true, cell, true))
+
+    def _show_query(self, result: Evaluation, rung: int) -> None:
+        """Show an observed query: the budget left, the incumbent, the history."""
+        oracle, incumbent = self.oracle, self._parts["incumbent"]
+        self._parts["budget_left"][0] = max(0.0, 1.0 - oracle.seconds_used / oracle.rules.seconds)
+        incumbent[:] = 0.0
+        incumbent[:_CELL], incumbent[_CELL] = ONEHOT[oracle.incumbent_index], oracle.incumbent_accuracy
+        incumbent[_CELL + 1 + oracle.incumbent_rung] = 1.0
+        if self.problem.history:
+            history = self._parts["history"]
+            history[1:] = history[:-1].copy()
+            history[0] = 0.0
+            history[0, :_CELL], history[0, _CELL] = ONEHOT[result.index], result.accuracy
+            history[0, _CELL + 1 + rung] = history[0, -1] = 1.0
+
+    def _show_curve(self) -> None:
+        """Show what was seen of the cell in hand."""
+        start = _CELL + len(EDGES)
+        for rung, accuracy in self._curves.get(self._cell, {}).items():
+            self._parts["cell"][start + rung] = accuracy
+            self._parts["cell"][start + self.problem.num_rungs + rung] = 1.0
+
+    def _query_info(self, result: Evaluation) -> Info:
+        oracle = self.oracle
+        info: Info = {
+            "index": result.index,
+            "accuracy": result.accuracy,
+            "observed": result.observed,
+            "trial": result.trial,
+            "epoch": result.epoch,
+            "query_seconds": result.seconds,
+            "repeat": result.repeat,
+            "task": self._task,
+            "seconds_used": oracle.seconds_used,
+            "seconds_left": oracle.seconds_left,
+            "incumbent_index": oracle.incumbent_index,
+            "incumbent_accuracy": oracle.incumbent_accuracy,
+            "incumbent_epoch": oracle.incumbent_epoch,
+            "n_queries": oracle.n_queries,
+            "n_distinct": oracle.n_distinct,
+            "budget_exhausted": oracle.exhausted,
+        }
+        if oracle.objectives is not None:
+            info["reward_vector"] = oracle.objectives.vector(result.index, result.accuracy) * result.observed
         return info
 
     def _mask_info(self) -> Info:
-        return {"action_mask": self.searches.legal()[0]} if self.sequential else {}
+        return {"action_mask": self._legal()} if self.problem.is_sequential else {}
+
+    def _legal(self) -> npt.NDArray[np.int8]:
+        """Legal actions of the sequential kind, int8 (num_actions,)."""
+        legal = np.zeros(self.problem.num_actions, np.int8)
+        if self._cell < 0:
+            code = 0
+            for op in self._ops:
+                code = code * len(OPS) + op
+            legal[: len(OPS)] = self._legal_ops[self._task].after(len(self._ops), code)
+        else:
+            legal[0] = 1
+            legal[self._furthest() + 1 : self.problem.num_rungs + 1] = 1
+        return legal
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Legal actions, bool (actions,), in the way that sb3-contrib asks for them; all for `action="joint"`."""
-        if self.sequential:
-            return np.asarray(self.searches.legal()[0], bool)
+        if self.problem.is_sequential:
+            return self._legal().astype(bool)
         return np.ones(int(self.action_space.nvec.sum()), bool)
 
-    def batch_of_observations(self) -> Any:
-        """Observations of all lanes, flat (lanes, size) or a dict of arrays."""
-        parts = self.searches.observe()
-        if self._observation == "flat":
-            return np.concatenate([parts[name].reshape(self.searches.lanes, -1) for name in self.parts], axis=1)
-        batch: dict[str, Any] = {name: parts[name] for name in self.parts}
-        if self.sequential:
-            batch["action_mask"] = self.searches.legal()
-        return {name: batch[name] for name in sorted(batch)}
-
     def _observe(self) -> Any:
-        batch = self.batch_of_observations()
-        return {name: part[0] for name, part in batch.items()} if isinstance(batch, dict) else batch[0]
+        if self.problem.is_flat:
+            return self._shown.copy()
+        parts: dict[str, Any] = {name: part.copy() for name, part in self._parts.items()}
+        if self.problem.is_sequential:
+            parts["action_mask"] = self._legal()
+        return {name: parts[name] for name in sorted(parts)}
 
     def render(self) -> Any:
         """The cell in hand, the incumbent and the seconds used: text (`ansi`) or an image (`rgb_array`)."""
         if self.render_mode is None:
             return None
-        searches = self.searches
-        curve, seen = searches.curve()
-        latest = float(curve[0, seen[0]][-1]) if seen.any() else None
-        scene = Scene(
-            tuple(searches.ops[0].tolist()),
-            incumbent_index=int(searches.incumbent[0]),
-            incumbent_accuracy=float(searches.incumbent_accuracy[0]),
-            n_queries=int(searches.n_queries[0]),
-            seconds_used=float(searches.seconds_used[0]),
-            budget=float(searches.budget[0]),
-            accuracy=latest,
-        )
-        return draw(scene, self.render_mode)
-
-
-def checked_queries(actions: npt.NDArray[Any], rungs: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Joint actions (n, 7) as op codes (n, 6) and rungs from 1 (n,).
-
-    Raises:
-        NB201Error: if they are anything else.
-    """
-    limits = np.array([len(OPS)] * len(EDGES) + [rungs])
-    whole = actions.dtype.kind in "iu" and actions.ndim == 2 and actions.shape[1] == limits.size
-    if not whole or (actions < 0).any() or (actions >= limits).any():
-        raise NB201Error(f"an action is six ops from 0 to {len(OPS) - 1} and a rung from 0 to {rungs - 1}, "
-                         f"got {actions.tolist()!r}")  # fmt: skip
-    actions = actions.astype(np.int64)
-    return actions[:, : len(EDGES)], actions[:, len(EDGES)] + 1
+        curve = self._curves.get(self._cell, {})
+        codes = self._ops + [_UNSET] * (len(EDGES) - len(self._ops))
+        return draw(scene_of(self.oracle, codes, curve[max(curve)] if curve else None), self.render_mode)

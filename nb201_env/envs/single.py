@@ -10,24 +10,15 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from gymnasium import spaces
 
 from nb201_env import checks
-from nb201_env.envs.masks import allowed_cells
-from nb201_env.envs.objectives import OBJECTIVES, Objectives
+from nb201_env.envs.problem import Problem, checked_render_mode
 from nb201_env.envs.render import RENDER_MODES, Scene, draw
-from nb201_env.envs.rewards import make_reward
+from nb201_env.envs.resets import RESET_OPTIONS, asks_for_new_search, changes_of, search_seed
 from nb201_env.errors import BudgetExhaustedError, NB201Error
-from nb201_env.simulation.clock import SimulatedClock
-from nb201_env.simulation.oracle import NO_TRIAL, Evaluation, Oracle
-from nb201_env.space import ALL_OPS, EDGES, NUM_CELLS, OPS
-from nb201_env.tables.table import open_table
-
-OBSERVATIONS = ("onehot", "index", "dict")
-ON_EXHAUSTED = ("truncate", "raise")
-
-ONEHOT = np.eye(len(OPS), dtype=np.float32)[ALL_OPS].reshape(NUM_CELLS, len(EDGES) * len(OPS))
-"""The ops of all cells, one-hot, float32 (15625, 30)."""
+from nb201_env.simulation.column import NO_TRIAL
+from nb201_env.simulation.oracle import Evaluation, Oracle
+from nb201_env.space import EDGES
 
 Observation = npt.NDArray[Any] | dict[str, npt.NDArray[Any]]
 Info = dict[str, Any]
@@ -36,9 +27,10 @@ Info = dict[str, Any]
 class CellEnv(gym.Env[Observation, int]):
     """A search over the cells of one column of a table; a subclass says what an action and an episode are.
 
-    The arguments are those of `nb201_env.envs.build.BuildCellEnv`.
+    The arguments are described by `nb201_env.envs.build.BuildCellEnv`.
 
     Attributes:
+        problem: what the arguments name.
         oracle: what the search sees and has used up.
     """
 
@@ -46,8 +38,10 @@ class CellEnv(gym.Env[Observation, int]):
 
     rewards: ClassVar[tuple[str, ...]]
     """Names that the argument `reward` may take."""
-    reset_options: ClassVar[tuple[str, ...]] = ("new_search", "budget", "dataset", "recipe", "epoch", "trial_seed")
+    reset_options: ClassVar[tuple[str, ...]] = RESET_OPTIONS
     num_actions: ClassVar[int]
+    num_slots: ClassVar[int]
+    """Number of values that an edge can show."""
 
     def __init__(
         self,
@@ -57,6 +51,7 @@ class CellEnv(gym.Env[Observation, int]):
         epoch: int | None = None,
         split: str = "valid",
         trial: str | int = "per-search",
+        missing: str = "refuse",
         budget: float | None = None,
         charge: str = "fresh",
         overrun: str = "stop-before",
@@ -68,55 +63,18 @@ class CellEnv(gym.Env[Observation, int]):
         on_exhausted: str = "truncate",
         render_mode: str | None = None,
     ):
-        checks.one_of("observation", observation, OBSERVATIONS)
-        checks.one_of("reward", reward, self.rewards)
-        checks.one_of("on_exhausted", on_exhausted, ON_EXHAUSTED)
-        checks.one_of("render_mode", render_mode, (None, *RENDER_MODES))
-        checks.text("mask", mask, "none")
-        if reward == "improvement" and observation == "index":
-            raise NB201Error("reward='improvement' shows the incumbent's accuracy: use observation='onehot' or 'dict'")
-        self._wanted = {} if objectives is None else checks.mapping("objectives", objectives, OBJECTIVES)
-        if self._wanted and reward in ("improvement", "regret"):
-            raise NB201Error(f"reward={reward!r} knows accuracy alone: with objectives, choose another reward")
-        self.render_mode = render_mode
-        self._observation = observation
-        self._reward_name = reward
-        self._mask_name = mask
-        self._shows_mask = observation == "dict" or mask != "none"
-        self._raises = on_exhausted == "raise"
-        self._table = open_table(table)
-        column: dict[str, Any] = {
-            "dataset": dataset,
-            "recipe": recipe,
-            "epoch": epoch,
-            "split": split,
-            "trial": trial,
-        }
-        clock: dict[str, Any] = {
-            "budget": budget,
-            "charge": charge,
-            "overrun": overrun,
-            "max_queries": max_queries,
-        }
-        self._open_oracle(column, clock)
+        self.render_mode = checked_render_mode(render_mode)
+        self._begin_problem(
+            Problem.from_arguments(
+                self.rewards, table=table, dataset=dataset, recipe=recipe, epoch=epoch, split=split, trial=trial,
+                missing=missing, budget=budget, charge=charge, overrun=overrun, max_queries=max_queries,
+                observation=observation, reward=reward, mask=mask, objectives=objectives, on_exhausted=on_exhausted,
+            )
+        )  # fmt: skip
         self._started = False
-        self._make_spaces()
-
-    def _make_spaces(self) -> None:
-        edges, slots = self._slots()
-        size = slots * edges + (self._reward_name == "improvement")
-        onehot = spaces.Box(0.0, 1.0, (size,), np.float32)
-        self._vector = np.zeros(size, np.float32)
-        self.action_space: Any = spaces.Discrete(self.num_actions)
-        self.observation_space: Any = {
-            "onehot": onehot,
-            "index": spaces.MultiDiscrete([slots] * edges, dtype=np.int8),
-            "dict": spaces.Dict({"observation": onehot, "action_mask": spaces.MultiBinary(self.num_actions)}),
-        }[self._observation]
-
-    @abstractmethod
-    def _slots(self) -> tuple[int, int]:
-        """Number of edges, and of values that an edge can show."""
+        self.observation_space: Any = self.problem.observation_space(self.num_slots, self.num_actions)
+        self.action_space: Any = gym.spaces.Discrete(self.num_actions)
+        self._vector = np.zeros(self.num_slots * len(EDGES) + self.problem.shows_incumbent, np.float32)
 
     @abstractmethod
     def _mask(self) -> npt.NDArray[np.int8]:
@@ -126,60 +84,48 @@ class CellEnv(gym.Env[Observation, int]):
     def _codes(self) -> list[int]:
         """What each edge shows."""
 
-    def _open_oracle(self, column: dict[str, Any], clock: dict[str, Any]) -> None:
-        """Search another column or under another clock, if both are sound; else nothing changes."""
-        oracle = Oracle(self._table, **column, clock=SimulatedClock(**clock))
-        reward = make_reward(self._reward_name, oracle)
-        objectives = Objectives(self._wanted, oracle) if self._wanted else None
-        self._allowed = allowed_cells(self._mask_name, self._table, oracle.dataset)
-        self._column, self._clock = column, clock
-        self.oracle, self._reward, self._objectives = oracle, reward, objectives
+    @abstractmethod
+    def _shown_accuracy(self) -> float | None:
+        """Observed accuracy of the cell in hand, if it has been observed."""
+
+    def _begin_problem(self, problem: Problem) -> None:
+        """Search something else."""
+        self.problem, self.oracle = problem, Oracle(problem.column, problem.rules)
+        self._form, self._shows_mask = problem.observation, problem.shows_mask
+        self._shows_incumbent, self._pays = problem.shows_incumbent, problem.pays
+        self._rewards, self._is_drawn = problem.reward, problem.column.is_drawn
 
     def _begin_search(self, seed: int | None, options: Mapping[str, Any]) -> bool:
         """Begin a new search if a reset asks for one; whether it does."""
-        if self.configure(options) or seed is not None or not self._started:
+        is_new = asks_for_new_search(options) or seed is not None or not self._started
+        if changes := changes_of(options):
+            self._begin_problem(self.problem.changed(**changes))
+        if is_new:
             self.oracle.new_search(search_seed(options.get("trial_seed"), seed, self.np_random))
             self._started = True
-            return True
-        if self._raises and self.oracle.exhausted:
+        elif self.problem.raises and self.oracle.exhausted:
             raise BudgetExhaustedError(
-                f"the search has ended after {self.oracle.n_queries} queries and "
-                f"{self.oracle.clock.seconds_used:.1f} s; reset(options={{'new_search': True}}) begins another"
+                f"the search has ended after {self.oracle.n_queries} queries and {self.oracle.seconds_used:.1f} s; "
+                "reset(options={'new_search': True}) begins another"
             )
-        return False
+        return is_new
 
-    def configure(self, options: Mapping[str, Any]) -> bool:
-        """Take over reset options that set something, and say whether they ask for a new search."""
-        if isinstance(options, Mapping) and not options:
-            return False
-        options = checks.mapping("reset options", options, self.reset_options)
-        changes: dict[str, Any] = {key: options[key] for key in ("dataset", "recipe", "epoch") if key in options}
-        if changes or "budget" in options:
-            budget = options.get("budget", self._clock["budget"])
-            self._open_oracle(self._column | changes, self._clock | {"budget": budget})
-        return bool(
-            changes
-            or checks.truth("new_search", options.get("new_search", False))
-            or {"budget", "trial_seed"} & set(options)
-        )
-
-    def _pay(self, result: Evaluation, incumbent: float) -> float:
-        """The reward of an observed query; `incumbent` is the incumbent's accuracy before it."""
-        reward = self._reward(result.accuracy, incumbent)
-        if self._objectives is None:
-            return reward
-        return float(self._objectives.score(reward, result.index, result.accuracy))
+    def _value(self, result: Evaluation) -> float:
+        """The reward's column for what a query observed, 0 if nothing."""
+        if not result.observed:
+            return 0.0
+        return self._rewards.item(result.index, result.trial if self._is_drawn else 0)
 
     def _nothing(self) -> Evaluation:
         """Stands for the query of an episode that ended without one."""
         return Evaluation(-1, self.oracle.epoch, 0.0, 0.0, NO_TRIAL, False, False)
 
     def _observe(self) -> Observation:
-        if self._observation == "index":
+        if self._form == "index":
             return np.array(self._codes(), np.int8)
-        if self._reward_name == "improvement":
+        if self._shows_incumbent:
             self._vector[-1] = self.oracle.incumbent_accuracy
-        if self._observation == "onehot":
+        if self._form == "onehot":
             return self._vector.copy()
         return {"observation": self._vector.copy(), "action_mask": self._mask()}
 
@@ -191,10 +137,9 @@ class CellEnv(gym.Env[Observation, int]):
         return {"action_mask": self._mask()} if self._shows_mask else {}
 
     def _query_info(self, result: Evaluation) -> Info:
-        oracle, clock = self.oracle, self.oracle.clock
-        info = self._step_info()
-        if self._objectives is not None:
-            vector = self._objectives.vector(result.index, result.accuracy)
+        oracle, info = self.oracle, self._step_info()
+        if oracle.objectives is not None:
+            vector = oracle.objectives.vector(result.index, result.accuracy)
             info["reward_vector"] = vector * result.observed
         info |= {
             "index": result.index,
@@ -203,14 +148,14 @@ class CellEnv(gym.Env[Observation, int]):
             "trial": result.trial,
             "epoch": result.epoch,
             "query_seconds": result.seconds,
-            "seconds_used": clock.seconds_used,
-            "seconds_left": clock.seconds_left,
+            "seconds_used": oracle.seconds_used,
+            "seconds_left": oracle.seconds_left,
             "incumbent_index": oracle.incumbent_index,
             "incumbent_accuracy": oracle.incumbent_accuracy,
-            "n_queries": clock.queries,
+            "n_queries": oracle.n_queries,
             "n_distinct": oracle.n_distinct,
             "repeat": result.repeat,
-            "budget_exhausted": clock.exhausted,
+            "budget_exhausted": oracle.exhausted,
         }
         return info
 
@@ -218,31 +163,20 @@ class CellEnv(gym.Env[Observation, int]):
         """The cell, the incumbent and the seconds used: text (`ansi`) or an image, uint8 (height, width, 3)."""
         if self.render_mode is None:
             return None
-        oracle = self.oracle
-        scene = Scene(
-            tuple(self._codes()),
-            incumbent_index=oracle.incumbent_index,
-            incumbent_accuracy=oracle.incumbent_accuracy,
-            n_queries=oracle.n_queries,
-            seconds_used=oracle.clock.seconds_used,
-            budget=oracle.clock.budget,
-            accuracy=self._shown_accuracy(),
-        )
-        return draw(scene, self.render_mode)
-
-    @abstractmethod
-    def _shown_accuracy(self) -> float | None:
-        """Observed accuracy of the cell in hand, if it has been observed."""
+        return draw(scene_of(self.oracle, self._codes(), self._shown_accuracy()), self.render_mode)
 
 
-def search_seed(trial_seed: object, seed: object, rng: np.random.Generator) -> int:
-    """What a new search is seeded with: the option `trial_seed`, or the reset's seed, or a draw.
-
-    Raises:
-        NB201Error: if what was given is not an integer from 0 to 2**64 - 1.
-    """
-    given = seed if trial_seed is None else trial_seed
-    return int(rng.integers(2**32)) if given is None else checks.seed("a seed", given)
+def scene_of(oracle: Oracle, codes: list[int], accuracy: float | None) -> Scene:
+    """What is drawn of a search and the cell in hand."""
+    return Scene(
+        tuple(codes),
+        incumbent_index=oracle.incumbent_index,
+        incumbent_accuracy=oracle.incumbent_accuracy,
+        n_queries=oracle.n_queries,
+        seconds_used=oracle.seconds_used,
+        budget=oracle.rules.budget,
+        accuracy=accuracy,
+    )
 
 
 def checked_action(action: object, count: int) -> int:
@@ -260,3 +194,8 @@ def checked_action(action: object, count: int) -> int:
     if isinstance(action, bool | np.bool_) or not 0 <= number < count:
         raise NB201Error(f"an action is an integer from 0 to {count - 1}, got {action!r}")
     return number
+
+
+def checked_options(options: object, known: tuple[str, ...]) -> dict[str, Any]:
+    """Reset options, from the known ones alone; None for none."""
+    return {} if options is None else checks.mapping("reset options", options, known)

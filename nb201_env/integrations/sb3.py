@@ -60,7 +60,7 @@ class LanesVecEnv(VecEnv):
         if any(other != options for other in self._options):
             raise NB201Error("the lanes share one environment: give set_options one dict for all of them")
         seeds = self._seeds if any(seed is not None for seed in self._seeds) else None
-        observation, infos = self.env.reset(seed=seeds, options=options)  # type: ignore[arg-type]
+        observation, infos = self.env.reset(seed=seeds, options=options)
         self._reset_seeds()
         self._reset_options()
         self._length[:], self._return[:] = 0, 0.0

@@ -1,13 +1,14 @@
-"""What a search may see of a table: the reward of a cell and what it costs. Never the test split.
+"""One search: what it sees of a column, what that costs under its rules, and its incumbent. Never the test split.
 
-oracle = Oracle(open_table("published"), "cifar100", seed=0, clock=SimulatedClock(budget=200_000))
+oracle = Oracle.open("published", "cifar100", budget=200_000)
 oracle.query(6111)                      # one charged query
 oracle.evaluate([6111, 9930, 13714])    # a batch; what does not fit the budget is not observed
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,16 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env import checks
-from nb201_env.errors import InvalidCellError, MissingDataError, NB201Error
-from nb201_env.simulation.clock import SimulatedClock
+from nb201_env.errors import InvalidCellError, NB201Error
+from nb201_env.simulation.column import NO_TRIAL, Column
+from nb201_env.simulation.objectives import Objectives, worth
+from nb201_env.simulation.rules import Rules
 from nb201_env.space import NUM_CELLS, Cell, index_of
 from nb201_env.tables.table import Floats32, Floats64, Table
-
-REWARD_SPLITS = ("train", "valid")
-TRIALS = ("per-search", "per-query", "mean")
-
-NO_TRIAL = -1
-"""Stands for the trial of a mean over trials."""
 
 
 class Evaluation(NamedTuple):
@@ -61,108 +58,118 @@ class Evaluations:
 
 
 class Oracle:
-    """One search over one column of a table: its rewards, its clock and its incumbent.
+    """One search over a column of a table: what it observes, its seconds and its incumbent.
 
     Args:
-        table: an open table.
-        dataset: one of the table's data sets.
-        recipe: a training schedule; None means the only one.
-        epoch: at which cells are evaluated unless a query says otherwise; None means the last.
-        split: that rewards come from, valid or train. Searching on test images is refused.
-        trial: which repeat training a query sees. `per-search`: one draw for each cell and search, a hash of the seed
-            and the cell, so that all agents with one seed see the same and asking again tells nothing new.
-            `per-query`: a new draw every time, as nats_bench. `mean`: the mean, free of noise. A number: that trial.
-        seed: of the draws.
-        clock: counts seconds and ends the search; by default an unlimited one.
+        column: what is searched, see `Column.open`.
+        rules: budget, prices and end of the search; None for no limit and full prices.
+        seed: of the draws of trials.
 
     Attributes:
-        incumbent_index: the observed cell of highest accuracy, the first of equals, -1 before any.
-        incumbent_accuracy: what was observed of it, 0 before any.
-        available: for each cell its trials, those present first, (15625, trials), and how many are, (15625,).
+        seconds_used: simulated GPU-seconds charged so far.
+        n_queries: number of observed queries, free ones included.
         n_distinct: number of different cells observed.
+        exhausted: whether the search has ended.
+        incumbent_index: the cell that the search would recommend, -1 before any query: of those observed at the highest
+            rung, the one of highest worth, the first of equals. Worth is the accuracy, less what objectives subtract.
+        incumbent_rung: position, among the column's rungs, at which it was observed, -1 before any.
+        incumbent_accuracy: what was observed of it, 0 before any.
+        incumbent_worth: what that is worth, 0 before any.
 
     Raises:
-        MissingDataError: if the table does not have the values for every cell.
-        NB201Error: if an argument is not as described, or the budget would not buy the cheapest query.
+        NB201Error: if an argument is none of these, or the rules would buy nothing or never end the search.
     """
 
-    def __init__(
-        self,
-        table: Table,
+    def __init__(self, column: Column, rules: Rules | None = None, seed: int = 0):
+        if not isinstance(column, Column):
+            raise NB201Error(
+                f"column must be a Column, got {checks.shown(column)}; Oracle.open(table, dataset, …) makes both"
+            )
+        if rules is not None and not isinstance(rules, Rules):
+            raise NB201Error(f"rules must be Rules, or None for no limit, got {checks.shown(rules)}")
+        self.column, self.rules = column, rules or Rules()
+        self.rules.check(column)
+        self.objectives = Objectives(self.rules.objectives, column) if self.rules.objectives else None
+        self._worth = worth(self.objectives, column)
+        self._is_fresh, self._is_partial = self.rules.charge == "fresh", column.is_partial
+        self._stops_before, self._budget = self.rules.overrun == "stop-before", self.rules.seconds
+        self._full = self.rules.price(column.train, column.evaluation, 0.0, False)
+        self._last = len(column.rungs) - 1
+        self.new_search(seed)
+
+    @classmethod
+    def open(
+        cls,
+        table: str | os.PathLike[str] | Table,
         dataset: str,
+        *,
         recipe: str | None = None,
         epoch: int | None = None,
         split: str = "valid",
         trial: str | int = "per-search",
+        rungs: Sequence[int] | None = None,
+        missing: str = "refuse",
+        budget: float | None = None,
+        charge: str = "fresh",
+        overrun: str = "stop-before",
+        max_queries: int | None = None,
+        objectives: Mapping[str, float | str] | None = None,
         seed: int = 0,
-        clock: SimulatedClock | None = None,
-    ):
-        if not isinstance(table, Table):
-            raise NB201Error(f"table must be an open table, as open_table makes one, got {checks.shown(table)}")
-        if not isinstance(split, str) or split not in REWARD_SPLITS:
-            raise NB201Error(
-                f"rewards come from the splits {' or '.join(REWARD_SPLITS)}, not {checks.shown(split)}: a search must "
-                "not see test images"
-            )
-        if not checks.is_whole(trial) and not (isinstance(trial, str) and trial in TRIALS):
-            raise NB201Error(f"trial must be one of {', '.join(TRIALS)} or a number, got {checks.shown(trial)}")
-        if clock is not None and not isinstance(clock, SimulatedClock):
-            raise NB201Error(f"clock must be a SimulatedClock, got {checks.shown(clock)}")
-        if clock is not None and clock.is_taken:
-            raise NB201Error("the clock counts the seconds of another search already: make a new SimulatedClock")
-        seed = checks.seed("seed", seed)
-        self.table = table
-        self.dataset = dataset
-        self.recipe = table.recipes(dataset)[0] if recipe is None and len(table.recipes(dataset)) == 1 else recipe
-        self.epoch = table.last_epoch(dataset, recipe=recipe) if epoch is None else epoch
-        self.split = split
-        self.trial = trial if isinstance(trial, str) else int(trial)
-        self.clock = clock or SimulatedClock()
-        self._seconds: dict[int, tuple[Floats64, Floats64]] = {}
-        self.available = self._available_trials()
-        self._refuse_endless_search()
-        self.clock.is_taken = True
-        self.epoch = int(self.epoch)  # the table has checked it
-        self.new_search(seed)
+    ) -> Oracle:
+        """A search over a column of a table; arguments are those of `Column.open` and `Rules`, and the seed."""
+        column = Column.open(
+            table, dataset, recipe=recipe, epoch=epoch, split=split, trial=trial, rungs=rungs, missing=missing
+        )
+        return cls(column, Rules(budget, charge, overrun, max_queries, objectives), seed)
 
     def new_search(self, seed: int) -> None:
         """Start again at second 0, with no incumbent and, for drawn trials, new draws."""
         self.seed = checks.seed("seed", seed)
-        self.clock.restart()
-        self.incumbent_index = -1
-        self.incumbent_accuracy = 0.0
+        self.seconds_used = 0.0
+        self.n_queries = self.n_distinct = 0
+        self.exhausted = False
+        self.incumbent_index = self.incumbent_rung = -1
+        self.incumbent_accuracy = self.incumbent_worth = 0.0
         self._seen = bytearray(NUM_CELLS)  # 1 for each cell observed
-        self.n_distinct = 0
+        self._bought: dict[int, int] = {}  # one bit for each rung of a cell that was paid for, unless prices are fresh
         self._rng = np.random.default_rng(seed)
-        self._drawn = self._draw_for_search()
-        self._accuracies: dict[int, Floats32] = {}
-        self._values = self._accuracy_at(self.epoch)
+        self._place = self.column.places(seed)  # on the axis of trials, of what this search sees
+        self._values: dict[int, Floats32] = {}
 
     @property
-    def exhausted(self) -> bool:
-        """Whether the search has ended."""
-        return self.clock.exhausted
+    def seconds_left(self) -> float:
+        """Until the budget ends; inf without one, and never negative."""
+        left = self._budget - self.seconds_used
+        return left if left > 0.0 else 0.0
 
     @property
-    def n_queries(self) -> int:
-        """Number of observed queries."""
-        return self.clock.queries
+    def epoch(self) -> int:
+        """At which cells are evaluated unless a query says otherwise: the last rung."""
+        return self.column.epoch
+
+    @property
+    def incumbent_epoch(self) -> int:
+        """At which the incumbent was observed, 0 before any."""
+        return self.column.rungs[self.incumbent_rung] if self.incumbent_rung >= 0 else 0
 
     def value(self, index: int) -> float:
-        """What a query of a cell at the oracle's epoch would reveal, free of charge and outside the search.
+        """What a query of a cell at the last rung would reveal, free of charge and outside the search; NaN if absent.
 
-        For code that keeps its own accounts; a drawn trial must not change from query to query.
+        For code that keeps its own accounts.
+
+        Raises:
+            NB201Error: for `trial="per-query"`, whose draws change from query to query.
         """
         if not 0 <= index < NUM_CELLS:
             raise _no_cell(index)
-        return self._values.item(index)
+        return self._seen_at(self._last).item(index)
 
     def values(self, indices: npt.NDArray[np.integer[Any]]) -> Floats32:
         """`value` of many cells, float32 shaped as the indices."""
         # read as unsigned, a negative index is larger than any other
         if indices.size and indices.astype(np.int64, copy=False).view(np.uint64).max() >= NUM_CELLS:
             raise _no_cell(indices.min() if indices.min() < 0 else indices.max())
-        return self._values.take(indices)
+        return self._seen_at(self._last).take(indices)
 
     def seen(self, indices: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
         """Whether the search has observed cells, at any epoch, bool shaped as the indices."""
@@ -173,30 +180,32 @@ class Oracle:
     def query(self, index: int | Cell, epoch: int | None = None) -> Evaluation:
         """Train one cell in simulation and see its accuracy, if that fits the budget.
 
+        Args:
+            index: the cell.
+            epoch: one of the column's rungs; None means the last.
+
         Raises:
             InvalidCellError: if `index` is no cell.
-            MissingDataError: if the table has no such epoch.
+            MissingDataError: if the epoch is no rung of the column, or the cell is not on offer.
         """
         if type(index) is not int or not 0 <= index < NUM_CELLS:
             index = Cell.parse(index).index
-        epoch = self.epoch if epoch is None else epoch
-        train, evaluation = self.seconds_at(epoch)
-        seconds = self.clock.pay(index, epoch, train.item(index), evaluation.item(index))
-        repeat = bool(self._seen[index])
-        if seconds is None:
-            return Evaluation(index, epoch, 0.0, 0.0, NO_TRIAL, False, repeat)
-        if self.trial == "per-query":
-            order, count = self.available
-            trial = int(order[index, self._rng.integers(count[index])])
-            accuracy = self.by_trial(epoch)[index, trial].item()
-        else:
-            trial = self._drawn.item(index)
-            accuracy = self._accuracy_at(epoch).item(index)
+        column = self.column
+        rung = self._last if epoch is None else column.rung_of(epoch)
+        if self._is_partial:
+            column.refuse_absent(np.array([index]))
+        repeat = self._seen[index] == 1
+        price = self._full.item(rung, index) if self._is_fresh else self._price(index, rung)
+        if not self._pay(price):
+            return Evaluation(index, column.rungs[rung], 0.0, 0.0, NO_TRIAL, False, repeat)
+        if not self._is_fresh:
+            self._bought[index] = self._bought.get(index, 0) | 1 << rung
+        place = self._draw(index) if column.trial == "per-query" else self._place.item(index)
+        accuracy = column.accuracy.item(rung, index, place)
         self.n_distinct += not repeat
         self._seen[index] = 1
-        if accuracy > self.incumbent_accuracy or self.incumbent_index < 0:
-            self.incumbent_index, self.incumbent_accuracy = index, accuracy
-        return Evaluation(index, epoch, accuracy, seconds, trial, True, repeat)
+        self._consider(index, rung, accuracy, self._worth.item(rung, index, place))
+        return Evaluation(index, column.rungs[rung], accuracy, price, column.numbers.item(place), True, repeat)
 
     def evaluate(self, cells: npt.ArrayLike | Sequence[Any], epoch: int | None = None) -> Evaluations:
         """Query a batch in order. Once one does not fit the budget, it and all later ones are not observed.
@@ -206,125 +215,96 @@ class Oracle:
             epoch: as in `query`.
         """
         indices = _indices(cells)
-        epoch = self.epoch if epoch is None else epoch
-        if self.clock.charge != "fresh":  # the price of a query depends on the ones before it
+        rung = self._last if epoch is None else self.column.rung_of(epoch)
+        if self._is_partial:
+            self.column.refuse_absent(indices)
+        if not self._is_fresh:  # the price of a query depends on the ones before it
             results = [self.query(index, epoch) for index in indices.tolist()]
             accuracy, seconds, trial, observed = (
                 np.array([getattr(result, name) for result in results], dtype)
                 for name, dtype in (("accuracy", "f4"), ("seconds", "f8"), ("trial", "i8"), ("observed", "?"))
             )
             return Evaluations(indices, accuracy, seconds, trial, observed)
-        train, evaluation = self.seconds_at(epoch)
-        paid = self.clock.pay_fresh(train.take(indices) + evaluation.take(indices))
+        prices = self._full[rung].take(indices)
+        paid = self._pay_in_order(prices)
         accuracy, trial = np.zeros(indices.size, np.float32), np.full(indices.size, NO_TRIAL)
-        seconds = np.zeros(indices.size)
-        seconds[: paid.size] = paid
-        accuracy[: paid.size], trial[: paid.size] = self._observe(indices[: paid.size], epoch)
-        return Evaluations(indices, accuracy, seconds, trial, np.arange(indices.size) < paid.size)
+        accuracy[:paid], trial[:paid] = self._observe(indices[:paid], rung)
+        observed = np.arange(indices.size) < paid
+        return Evaluations(indices, accuracy, prices * observed, trial, observed)
 
-    def _observe(self, indices: npt.NDArray[np.int64], epoch: int) -> tuple[Floats32, npt.NDArray[np.int64]]:
+    def _price(self, index: int, rung: int) -> float:
+        """What a query would cost now, where that depends on what was paid before."""
+        train, evaluation = self.column.train.item(rung, index), self.column.evaluation.item(index)
+        bought = self._bought.get(index, 0)
+        paid_before = self.column.train.item(bought.bit_length() - 1, index) if bought else 0.0
+        price: float = self.rules.price(train, evaluation, paid_before, bought >> rung & 1)
+        return price
+
+    def _pay(self, price: float) -> bool:
+        """Charge a query, unless the search had ended or ends because the query does not fit; whether it did."""
+        if self.exhausted:
+            return False
+        if self._stops_before and self.seconds_used + price > self._budget:
+            self.exhausted = True
+            return False
+        self.seconds_used += price
+        self.n_queries += 1
+        crossed = not self._stops_before and self.seconds_used >= self._budget
+        self.exhausted = crossed or self.n_queries == self.rules.max_queries
+        return True
+
+    def _pay_in_order(self, prices: Floats64) -> int:
+        """Charge queries one after the other until one ends the search; how many were charged."""
+        rules, budget = self.rules, self._budget
+        if self.exhausted or not prices.size:
+            return 0
+        used = np.cumsum(np.concatenate(([self.seconds_used], prices)))[1:]  # adds in order, as single queries do
+        if self._stops_before:
+            paid = int(np.searchsorted(used, budget, side="right"))
+        else:
+            paid = min(prices.size, int(np.searchsorted(used, budget, side="left")) + 1)
+        if rules.max_queries is not None:
+            paid = min(paid, rules.max_queries - self.n_queries)
+        self.n_queries += paid
+        if paid:
+            self.seconds_used = float(used[paid - 1])
+        crossed = not self._stops_before and self.seconds_used >= budget
+        self.exhausted = paid < prices.size or crossed or self.n_queries == rules.max_queries
+        return paid
+
+    def _observe(self, indices: npt.NDArray[np.int64], rung: int) -> tuple[Floats32, npt.NDArray[np.int64]]:
         """Accuracies and trials of paid queries, remembered."""
+        column = self.column
         if not indices.size:
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        if self.trial == "per-query":
-            order, count = self.available
-            trial = order[indices, self._rng.integers(count[indices])]
-            accuracy = self.by_trial(epoch)[indices, trial]
-        else:
-            trial, accuracy = self._drawn.take(indices), self._accuracy_at(epoch).take(indices)
+        place = self._draw(indices) if column.trial == "per-query" else self._place.take(indices)
+        flat = indices * column.numbers.size + place
+        accuracy = column.accuracy[rung].reshape(-1).take(flat)
+        value = accuracy if self.objectives is None else self._worth[rung].reshape(-1).take(flat)
         np.frombuffer(self._seen, np.uint8)[indices] = 1
         self.n_distinct = self._seen.count(1)
-        best = int(accuracy.argmax())
-        if accuracy[best] > self.incumbent_accuracy or self.incumbent_index < 0:
-            self.incumbent_index, self.incumbent_accuracy = int(indices[best]), float(accuracy[best])
-        return accuracy, trial
+        best = int(value.argmax())
+        self._consider(int(indices[best]), rung, float(accuracy[best]), float(value[best]))
+        return accuracy, column.numbers.take(place)
 
-    def _available_trials(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """For each cell its trials, those present first, (15625, trials), and how many are present, (15625,)."""
-        which: Any = self.trial if self.trial == "mean" or isinstance(self.trial, int) else "all"
-        accuracy = self.table.accuracy(
-            self.dataset, recipe=self.recipe, epoch=self.epoch, split=self.split, trial=which
-        )
-        present = ~np.isnan(accuracy if accuracy.ndim > 1 else accuracy[:, None])
-        num_trials = np.count_nonzero(present, axis=1)
-        if missing := np.count_nonzero(num_trials == 0):
-            what = f"trial {self.trial}" if isinstance(self.trial, int) else "value"
-            fix = (
-                "choose another trial, or 'mean' or 'per-search'"
-                if isinstance(self.trial, int)
-                else "complete the table"
-            )
-            raise MissingDataError(
-                f"{missing} of {NUM_CELLS} cells have no {what} on {self.dataset} / {self.recipe} / {self.split} "
-                f"at epoch {self.epoch}: {fix}"
-            )
-        return np.argsort(~present, axis=1, kind="stable"), num_trials
+    def _draw(self, indices: Any) -> Any:
+        """Positions of trials drawn anew, as nats_bench draws them."""
+        order, count = self.column.order, self.column.count
+        return order[indices, self._rng.integers(count[indices])].astype(np.int64)
 
-    def _refuse_endless_search(self) -> None:
-        clock = self.clock
-        train, evaluation = self.seconds_at(self.epoch)
-        if clock.budget is not None and clock.overrun == "stop-before":
-            cheapest = float((train + evaluation).min())
-            if clock.charge != "resume" and clock.budget < cheapest:
-                raise NB201Error(
-                    f"a budget of {clock.budget:g} s buys no query: the cheapest cell of {self.dataset} costs "
-                    f"{cheapest:.1f} s at epoch {self.epoch}"
-                )
-        refuse_endless(clock, bool(evaluation.any()))
+    def _consider(self, index: int, rung: int, accuracy: float, worth: float) -> None:
+        """Make an observed cell the incumbent if it is better."""
+        if rung > self.incumbent_rung or (rung == self.incumbent_rung and worth > self.incumbent_worth):
+            self.incumbent_index, self.incumbent_rung = index, rung
+            self.incumbent_accuracy, self.incumbent_worth = accuracy, worth
 
-    def _draw_for_search(self) -> npt.NDArray[np.int64]:
-        """The trial that this search sees of each cell, (15625,)."""
-        if self.trial == "per-search":
-            order, count = self.available
-            cells = np.arange(NUM_CELLS)
-            return order[cells, drawn_trials(self.seed, cells, count)]
-        return np.full(NUM_CELLS, self.trial if isinstance(self.trial, int) else NO_TRIAL)
-
-    def by_trial(self, epoch: int) -> Floats32:
-        """Accuracies of all trials at an epoch, (15625, trials), NaN where missing; no searcher is given them."""
-        return self.table.accuracy(self.dataset, split=self.split, recipe=self.recipe, epoch=epoch, trial="all")
-
-    def _accuracy_at(self, epoch: int) -> Floats32:
-        """What this search sees of every cell at an epoch, (15625,)."""
-        if epoch not in self._accuracies:
-            if self.trial == "per-search":
-                self._accuracies[epoch] = self.by_trial(epoch)[np.arange(NUM_CELLS), self._drawn]
-            else:
-                trial: Any = self.trial if isinstance(self.trial, int) else "mean"
-                self._accuracies[epoch] = self.table.accuracy(
-                    self.dataset, split=self.split, recipe=self.recipe, epoch=epoch, trial=trial
-                )
-        return self._accuracies[epoch]
-
-    def seconds_at(self, epoch: int) -> tuple[Floats64, Floats64]:
-        """Seconds of training through an epoch and of one evaluation pass for every cell, each (15625,)."""
-        if type(epoch) is not int:
-            epoch = checks.whole("epoch", epoch, 1)
-        if epoch not in self._seconds:
-            train = self.table.train_seconds(self.dataset, recipe=self.recipe, epoch=epoch)
-            has_eval = self.table.has_eval_seconds(self.dataset, recipe=self.recipe, split=self.split)
-            one_pass = (
-                self.table.eval_seconds(self.dataset, recipe=self.recipe, split=self.split)
-                if has_eval
-                else np.zeros(NUM_CELLS)
-            )
-            for what, seconds in (("training", train), ("evaluation", one_pass)):
-                if missing := np.count_nonzero(np.isnan(seconds)):
-                    raise MissingDataError(
-                        f"{missing} of {NUM_CELLS} cells have no seconds of {what} on {self.dataset} / {self.recipe} "
-                        f"at epoch {epoch}: complete the table"
-                    )
-            self._seconds[epoch] = train, one_pass
-        return self._seconds[epoch]
-
-
-def refuse_endless(clock: SimulatedClock, has_eval_seconds: bool) -> None:
-    """Raise NB201Error for rules by which a search might never end."""
-    if clock.charge == "resume" and not has_eval_seconds and clock.budget is not None and clock.max_queries is None:
-        raise NB201Error(
-            "charge='resume' makes repeated queries free on a table without evaluation seconds, so a search might "
-            "never end: set max_queries, or charge='fresh'"
-        )
+    def _seen_at(self, rung: int) -> Floats32:
+        """What this search sees of every cell at a rung, (15625,)."""
+        if rung not in self._values:
+            if self.column.trial == "per-query":
+                raise NB201Error("trial='per-query' draws anew at every query: use query() or evaluate()")
+            self._values[rung] = self.column.accuracy[rung][np.arange(NUM_CELLS), self._place]
+        return self._values[rung]
 
 
 def _no_cell(index: object) -> InvalidCellError:
@@ -348,33 +328,3 @@ def _indices(cells: npt.ArrayLike | Sequence[Any]) -> npt.NDArray[np.int64]:
     if batch.size and (batch.min() < 0 or batch.max() >= NUM_CELLS):
         raise InvalidCellError(f"cell indices must be 0 to {NUM_CELLS - 1}, got {batch.min()} to {batch.max()}")
     return batch.astype(np.int64)
-
-
-def drawn_trials(
-    seed: int | npt.NDArray[np.uint64], cells: npt.NDArray[np.int64], counts: npt.NDArray[np.integer[Any]]
-) -> npt.NDArray[np.int64]:
-    """Which of a cell's present trials a search sees: a hash of its seed and the cell, modulo the number of trials.
-
-    Args:
-        seed: of one search, or of one for each cell.
-        cells: indices.
-        counts: number of present trials of each.
-    """
-    seeds = np.uint64(seed) if isinstance(seed, int) else seed
-    return (_hash(seeds, cells) % counts.astype(np.uint64)).view(np.int64)
-
-
-_U64 = np.uint64
-
-
-def _hash(seed: np.uint64 | npt.NDArray[np.uint64], cells: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-    """A well-mixed number for each cell (the finaliser of SplitMix64: Steele, Lea and Flood, OOPSLA 2014)."""
-    state: npt.NDArray[np.uint64] = np.atleast_1d(cells).astype(_U64)
-    state *= _U64(0x9E3779B97F4A7C15)
-    state += np.atleast_1d(seed) * _U64(0xD1342543DE82EF95)  # arrays wrap round, scalars would warn
-    state ^= state >> _U64(30)
-    state *= _U64(0xBF58476D1CE4E5B9)
-    state ^= state >> _U64(27)
-    state *= _U64(0x94D049BB133111EB)
-    state ^= state >> _U64(31)
-    return state

@@ -6,8 +6,7 @@ from nb201_agents.searchers.evolution import RegularizedEvolution
 from nb201_agents.searchers.local_search import LocalSearch
 from nb201_agents.searchers.reinforce import Reinforce
 
-from nb201_env import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, PARAMS, NB201Error, Oracle, SimulatedClock
-from nb201_env.simulation.oracle import Evaluation
+from nb201_env import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, PARAMS, Evaluation, NB201Error, Oracle
 
 TASK = Task("cifar10", 200, (200,))
 SEARCHERS = ("random", "params", "rea", "rea-50", "local-search", "reinforce")
@@ -19,7 +18,7 @@ def told(index, accuracy):
 
 def searched(published, name, queries, seed=0, **oracle):
     searcher = make_agent(name, TASK, np.random.default_rng(seed))
-    return search(searcher, Oracle(published, "cifar10", clock=SimulatedClock(max_queries=queries), **oracle))
+    return search(searcher, Oracle.open(published, "cifar10", max_queries=queries, **oracle))
 
 
 def test_installed_agents():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nb201_env import ALL_OPS, PARAMS, BudgetExhaustedError, Cell, NB201Error, index_of, open_table
+from nb201_env import ALL_OPS, PARAMS, BudgetExhaustedError, Cell, Column, NB201Error, index_of, open_table
 from nb201_env.envs.masks import allowed_cells
 
 ID = "NB201/EditCell-v0"
@@ -74,7 +74,7 @@ def test_a_budget_ends_in_the_middle_of_an_episode():
 @pytest.mark.parametrize("mask", ["connected", "params<=500000", "unseen"])
 def test_following_a_mask_leads_to_allowed_cells(mask):
     env = gym.make_vec(ID, num_envs=50, mask=mask, autoreset_mode="SameStep")
-    allowed, rng = allowed_cells(mask, open_table("published"), "cifar10"), np.random.default_rng(0)
+    allowed, rng = allowed_cells(mask, Column.open("published", "cifar10")), np.random.default_rng(0)
     _, info = env.reset(seed=0, options={"start": 0})
     for _ in range(23):
         before = info["index"]

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from nb201_env import ALL_OPS, Cell, NB201Error, Oracle, SimulatedClock, index_of, open_table
+from nb201_env import ALL_OPS, Cell, NB201Error, Oracle, index_of, open_table
 from nb201_env.tables.writer import TableWriter
 
 ID = "NB201/Search-v0"
@@ -29,8 +29,7 @@ def noisy(tmp_path_factory):
 
 def reference(table, charge, seed, budget, plan):
     """Queries (cell, rung position) in order, until one does not fit: results, incumbents' accuracies, prices."""
-    oracle = Oracle(open_table(table), "synth", trial="per-search", seed=seed,
-                    clock=SimulatedClock(budget, charge))  # fmt: skip
+    oracle = Oracle.open(table, "synth", rungs=RUNGS, seed=seed, budget=budget, charge=charge)
     results, incumbent, key = [], [], (0, -1.0)
     for cell, rung in plan:
         result = oracle.query(cell, RUNGS[rung])
@@ -114,7 +113,7 @@ def test_the_default_budget_is_twenty_full_trainings():
     env = gym.make(ID)
     table = open_table("mini")
     cost = table.train_seconds("gratings") + table.eval_seconds("gratings", split="valid")
-    assert env.unwrapped.searches.budget[0] == pytest.approx(20 * cost.mean())
+    assert env.unwrapped.problem.tasks[0].budget == pytest.approx(20 * cost.mean())
 
 
 def test_tasks_are_drawn_alike_and_in_turn():
@@ -185,10 +184,10 @@ def test_a_picture_shows_what_was_seen_of_the_cell_in_hand(noisy):
 
 def test_the_option_budget_is_checked_as_the_argument_is():
     env = gym.make(ID)
-    for budget, said in ((0, "number of seconds above 0"), (1e-6, "buys nothing"), ("much", "number of seconds")):
+    for budget, said in ((0, "number of seconds above 0"), (1e-6, "buys no query"), ("much", "number of seconds")):
         with pytest.raises(NB201Error, match=said):
             env.reset(options={"budget": budget})
     env.reset(options={"budget": 7.0})
-    assert env.unwrapped.searches.budget[0] == 7.0
+    assert env.unwrapped.problem.tasks[0].budget == 7.0
     env.reset(options={"budget": None})
-    assert env.unwrapped.searches.budget[0] > 10
+    assert env.unwrapped.problem.tasks[0].budget > 10

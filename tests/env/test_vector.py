@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import nb201_env  # noqa: F401 (registers the environments)
-from nb201_env import BudgetExhaustedError, open_table
+from nb201_env import BudgetExhaustedError, Column, open_table
 from nb201_env.envs.masks import allowed_cells
 
 ID = "NB201/BuildCell-v0"
@@ -59,7 +59,7 @@ def test_following_a_mask_leads_to_allowed_cells(mask):
     env = gym.make_vec(ID, num_envs=500, mask=mask)
     _, info = env.reset(seed=0)
     rng = np.random.default_rng(0)
-    allowed = allowed_cells(mask, open_table("published"), "cifar10")
+    allowed = allowed_cells(mask, Column.open("published", "cifar10"))
     for step in range(60):
         legal = info["action_mask"]
         actions = (legal * rng.random(legal.shape)).argmax(axis=1)

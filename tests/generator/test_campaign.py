@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from nb201_env import ALL_OPS, NUM_CELLS, NB201Error, Oracle, SimulatedClock, TableFormatError, open_table
+from nb201_env import ALL_OPS, NUM_CELLS, NB201Error, Oracle, TableFormatError, open_table
 from nb201_env.space import all_params
 from nb201_env.space.isomorphism import representatives
 
@@ -240,7 +240,7 @@ def test_another_plan_and_an_existing_table_are_refused(tiny, whole, tmp_path):
 
 def test_an_oracle_over_a_part_of_the_space_is_refused(whole):
     with pytest.raises(NB201Error, match="15565 of 15625 cells have no value"):
-        Oracle(open_table(whole), "colours", clock=SimulatedClock(max_queries=5))
+        Oracle.open(whole, "colours", max_queries=5)
 
 
 # --- blocks, images, recipes ------------------------------------------------------------------------------------------

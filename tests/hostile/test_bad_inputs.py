@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from nb201_env import ALL_OPS, Cell, NB201Error, Oracle, SimulatedClock, Table, index_of, open_table
+from nb201_env import ALL_OPS, Cell, NB201Error, Oracle, Rules, Table, index_of, open_table
 from nb201_env.cli import main
 from nb201_env.importers.columns import import_columns
 from nb201_env.tables.join import join_tables
@@ -26,7 +26,7 @@ def without(values, *dropped):
 
 def oracle(**kwargs):
     arguments = {"table": open_table("published"), "dataset": "cifar10", **kwargs}
-    return Oracle(**arguments)
+    return Oracle.open(**arguments)
 
 
 def made(name, **kwargs):
@@ -71,10 +71,9 @@ SEARCH = {
 CASES = {
     "Cell.parse": (lambda value: Cell.parse(value), {"value": NO_CELL}),
     "index_of": (lambda ops: index_of(ops), {"ops": ([1], [[0] * 5], [[5] * 6], [[-1] * 6], [0.5] * 6, "none", None)}),
-    "SimulatedClock": (SimulatedClock, {**CLOCK, "overrun": NO_NAME, "charge": (*NO_NAME, "cached"),
+    "Rules": (Rules, {**CLOCK, "overrun": NO_NAME, "charge": (*NO_NAME, "cached"),
                                         "budget": without(CLOCK["budget"], 10)}),
-    "pay": (lambda price: SimulatedClock(100.0).pay(3, 1, price, 0.0), {"price": (NAN, INF, -1.0)}),
-    "Oracle": (oracle, {**COLUMN, "table": ("published", None, 3), "seed": NO_SEED, "clock": (3, "fresh", {})}),
+    "Oracle": (oracle, {**COLUMN, "table": ("published", None, 3), "seed": NO_SEED}),
     "Oracle.query": (lambda index: oracle().query(index), {"index": NO_CELL}),
     "Oracle.query, epoch": (lambda epoch: oracle().query(3, epoch), {"epoch": (0, 12, "200", 1.5, True, [200])}),
     "Oracle.value": (lambda index: oracle().value(index), {"index": (-1, 15_625, 2**70)}),
@@ -290,14 +289,6 @@ def test_a_file_that_is_not_text(tmp_path):
     (tmp_path / "c.csv").write_bytes(b"index,\xff\xfe\n")
     with pytest.raises(NB201Error, match="not a text file in UTF-8"):
         import_columns(tmp_path / "c.csv", tmp_path / "t.zarr")
-
-
-def test_a_clock_serves_one_search():
-    clock = SimulatedClock(100_000.0)
-    oracle(clock=clock).query(5)
-    with pytest.raises(NB201Error, match="counts the seconds of another search"):
-        oracle(clock=clock)
-    assert clock.queries == 1
 
 
 def test_numpys_integers_are_integers():

@@ -24,10 +24,9 @@ import numpy as np
 
 from nb201_agents.harness.results import ROW, checked_header, read_file
 from nb201_agents.searcher import Learner, Searcher, Task, env_arguments, make_agent, tuned_on
-from nb201_env import NB201Error, Oracle, SimulatedClock, checks, open_table
+from nb201_env import Evaluation, NB201Error, Oracle, checks, open_table
 from nb201_env.files import locked, regular, replacing, sweep
 from nb201_env.parallel import in_order, run_tasks
-from nb201_env.simulation.oracle import Evaluation
 
 ENVIRONMENT = "NB201/BuildCell-v0"
 
@@ -57,19 +56,17 @@ class Setup:
     charge: str = "fresh"
     overrun: str = "stop-before"
     max_queries: int | None = None
+    missing: str = "refuse"
 
     def oracle(self) -> Oracle:
         """A fresh oracle under these rules.
 
         Raises:
-            NB201Error: if nothing would ever end a search, or as `Oracle` and `SimulatedClock`.
+            NB201Error: if nothing would ever end a search, or as `Oracle.open`.
         """
         if self.budget is None and self.max_queries is None:
             raise NB201Error("a search needs an end: set a budget in simulated seconds, or a number of queries")
-        clock = SimulatedClock(self.budget, self.charge, self.overrun, self.max_queries)
-        return Oracle(
-            open_table(self.table), self.dataset, self.recipe, self.epoch, self.split, self.trial, clock=clock
-        )
+        return Oracle.open(**asdict(self))
 
 
 @dataclass(frozen=True)
@@ -136,24 +133,35 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[
     """
     oracle = _oracle(setup)
     oracle.new_search(seed)
-    epochs = oracle.table.epochs(oracle.dataset, recipe=oracle.recipe, split=oracle.split)
-    task = Task(oracle.dataset, oracle.epoch, epochs, setup.budget, setup.max_queries)
+    column = oracle.column
+    task = Task(column.dataset, column.epoch, column.rungs, setup.budget, setup.max_queries, column.present)
     agent = make_agent(agent_name, task, np.random.default_rng(seed))
     results = search(agent, oracle) if isinstance(agent, Searcher) else learn(agent, setup, seed)
     header = {
         "agent": agent_name,
         "seed": seed,
         "env": {"id": ENVIRONMENT, "kwargs": asdict(setup)} | _own_arguments(agent),
-        "recipe": oracle.recipe,
-        "epoch": oracle.epoch,
-        "fingerprint": oracle.table.fingerprint,
-        "timing_fingerprint": oracle.table.timing_fingerprint,
+        "recipe": column.recipe,
+        "epoch": column.epoch,
+        "fingerprint": column.table.fingerprint,
+        "timing_fingerprint": column.table.timing_fingerprint,
         "tuned_on": list(tuned_on(agent)),
         "row": list(ROW),
         "versions": versions(),
         "queries": len(results),
     }
     return header, results
+
+
+def _check_agent(name: str, setup: Setup) -> None:
+    """Raise NB201Error if an agent could not search, before a comparison begins rather than in the middle of it."""
+    column = _oracle(setup).column
+    agent = make_agent(name, Task(setup.dataset, column.epoch, column.rungs), np.random.default_rng(0))
+    if column.is_partial and not isinstance(agent, Searcher) and "mask" not in env_arguments(agent):
+        raise NB201Error(
+            f"{name} heeds no mask of actions, so it cannot search a table of which some cells are not on offer: use "
+            "maskable-ppo, or agents that ask and tell"
+        )
 
 
 def _own_arguments(agent: Searcher | Learner) -> dict[str, Any]:
@@ -225,8 +233,7 @@ def bench(
     agents = list(dict.fromkeys([*agents, *ALWAYS]))
     for setup in setups:
         for agent in agents:
-            make_agent(agent, Task(setup.dataset, 1, (1,)), np.random.default_rng(0))
-        _oracle(setup)
+            _check_agent(agent, setup)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):

@@ -13,10 +13,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env import NUM_CELLS, NB201Error, SimulatedClock, Table, checks, open_table
+from nb201_env import NUM_CELLS, Column, NB201Error, Rules, Table, checks, open_table
 from nb201_env.errors import MissingDataError
 from nb201_env.files import regular
-from nb201_env.simulation.oracle import REWARD_SPLITS, TRIALS
+from nb201_env.simulation.column import MISSING, REWARD_SPLITS, TRIALS
 from nb201_env.tables.schema import MAX_EPOCH, MAX_SECONDS
 
 Floats = npt.NDArray[np.float64]
@@ -130,6 +130,7 @@ _HEADER: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 _RULES: dict[str, type | tuple[type, ...]] = {
     "table": str, "dataset": str, "split": str, "trial": (str, int), "charge": str, "overrun": str,
+    "missing": str,
     "budget": (float, int, type(None)), "max_queries": (int, type(None)),
 }  # fmt: skip
 
@@ -149,10 +150,11 @@ def checked_header(header: dict[str, Any], file: Path) -> dict[str, Any]:
     _check_types("the header's env", rules, _RULES)
     checks.seed("a seed", header["seed"])
     checks.whole("an epoch", header["epoch"], 1, MAX_EPOCH)
-    SimulatedClock(rules["budget"], rules["charge"], rules["overrun"], rules["max_queries"])
+    Rules(rules["budget"], rules["charge"], rules["overrun"], rules["max_queries"])
     if rules["max_queries"] is not None and header["queries"] > rules["max_queries"]:
         raise ValueError(f"it has {header['queries']} queries where {rules['max_queries']} were allowed")
     checks.one_of("split", rules["split"], REWARD_SPLITS)
+    checks.one_of("missing", rules["missing"], MISSING)
     if isinstance(rules["trial"], str):
         checks.one_of("trial", rules["trial"], TRIALS)
     else:
@@ -196,6 +198,7 @@ class Truth:
         split: that rewards came from.
         recipe: that the nets were trained by.
         epoch: at which they were evaluated.
+        present: which cells were on offer, bool (15625,).
     """
 
     table: Table
@@ -203,6 +206,7 @@ class Truth:
     split: str
     recipe: str
     epoch: int
+    present: npt.NDArray[np.bool_]
 
     def _accuracy(self, trial: Literal["mean", "all"]) -> Floats:
         return 100.0 * self.table.accuracy(
@@ -211,8 +215,8 @@ class Truth:
 
     @cached_property
     def mean(self) -> Floats:
-        """Mean accuracy over trials in percent, (15625,)."""
-        return self._accuracy("mean")
+        """Mean accuracy over trials in percent, (15625,), NaN for cells that were not on offer."""
+        return np.where(self.present, self._accuracy("mean"), np.nan)
 
     @cached_property
     def by_trial(self) -> Floats:
@@ -223,7 +227,7 @@ class Truth:
     @cached_property
     def best(self) -> int:
         """The cell of highest mean accuracy."""
-        return int(self.mean.argmax())
+        return int(np.nanargmax(self.mean))
 
     @cached_property
     def trial_deviation(self) -> float:
@@ -310,9 +314,11 @@ def truth_of(run: Run) -> Truth:
         raise NB201Error(
             f"table {kwargs['table']!r} is not the one that the results come from: its fingerprint differs"
         )
-    return _truth(table, kwargs["dataset"], kwargs["split"], header["recipe"], header["epoch"])
+    rules = kwargs["dataset"], kwargs["split"], header["recipe"], header["epoch"], kwargs["trial"], kwargs["missing"]
+    return _truth(table, *rules)
 
 
 @lru_cache(maxsize=8)
-def _truth(table: Table, dataset: str, split: str, recipe: str, epoch: int) -> Truth:
-    return Truth(table, dataset, split, recipe, epoch)
+def _truth(table: Table, dataset: str, split: str, recipe: str, epoch: int, trial: str | int, missing: str) -> Truth:
+    column = Column.open(table, dataset, recipe=recipe, epoch=epoch, split=split, trial=trial, missing=missing)
+    return Truth(table, dataset, split, recipe, epoch, column.present)

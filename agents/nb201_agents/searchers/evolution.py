@@ -8,13 +8,12 @@ from functools import partial
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import EDGES, NEIGHBORS, NUM_CELLS, OPS
-from nb201_env.errors import NB201Error
-from nb201_env.simulation.oracle import Evaluation
+from nb201_env import EDGES, NEIGHBORS, OPS, Evaluation, NB201Error
 
 MUTATIONS = ("edge", "node-first")
 
 _MOVES = len(OPS) - 1  # other ops an edge can change to; a row of NEIGHBORS lists them edge by edge
+_TRIES = 100  # to mutate a cell into one on offer, before a random one is taken
 _EDGES_INTO = [[edge for edge, (_, end) in enumerate(EDGES) if end == node] for node in (1, 2, 3)]
 
 
@@ -42,7 +41,7 @@ class RegularizedEvolution:
     ):
         if mutation not in MUTATIONS:
             raise NB201Error(f"mutation must be one of {', '.join(MUTATIONS)}, got {mutation!r}")
-        self._rng = rng
+        self._rng, self._cells, self._present = rng, task.cells, task.present
         self._size = population
         self._sample = sample
         self._mutation = mutation
@@ -52,7 +51,7 @@ class RegularizedEvolution:
 
     def ask(self) -> Query | None:
         """A random cell until the population is full, then a child; None if repeats are off and none is left."""
-        if not self._repeats and len(self._asked) == NUM_CELLS:
+        if not self._repeats and len(self._asked) == self._cells.size:
             return None
         cell = self._random() if len(self._population) < self._size else self._child()
         self._asked.add(cell)
@@ -65,8 +64,11 @@ class RegularizedEvolution:
     def _child(self) -> int:
         draws = self._rng.integers(len(self._population), size=self._sample).tolist()
         _, parent = max((self._population[draw] for draw in draws), key=lambda member: member[0])
-        child = self._mutate(parent)
-        return child if self._repeats or child not in self._asked else self._random()
+        for _ in range(_TRIES):
+            child = self._mutate(parent)
+            if self._present[child]:
+                return child if self._repeats or child not in self._asked else self._random()
+        return self._random()
 
     def _mutate(self, parent: int) -> int:
         if self._mutation == "edge":
@@ -78,7 +80,7 @@ class RegularizedEvolution:
 
     def _random(self) -> int:
         while True:
-            cell = int(self._rng.integers(NUM_CELLS))
+            cell = self._cells.item(self._rng.integers(self._cells.size))
             if self._repeats or cell not in self._asked:
                 return cell
 

@@ -7,15 +7,14 @@ from collections.abc import Generator
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import NEIGHBORS, NUM_CELLS
-from nb201_env.simulation.oracle import Evaluation
+from nb201_env import NEIGHBORS, Evaluation
 
 
 class LocalSearch:
     """Climbs from the best of a few random cells to the first better neighbour until no neighbour is better.
 
-    The neighbours of a cell are the 24 that differ in one edge, tried in random order. No cell is asked for twice: what
-    is known of it is remembered.
+    The neighbours of a cell are those of the 24 that differ in one edge that are on offer, tried in random order. No
+    cell is asked for twice: what is known of it is remembered.
 
     Args:
         task: what is searched.
@@ -24,7 +23,7 @@ class LocalSearch:
     """
 
     def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10):
-        self._rng = rng
+        self._rng, self._cells, self._present = rng, task.cells, task.present
         self._initial = initial
         self._known: dict[int, float] = {}
         self._search = self._climb_and_restart()
@@ -41,9 +40,9 @@ class LocalSearch:
     def _climb_and_restart(self) -> Generator[int]:
         """Yields each cell that must be told before the generator is resumed."""
         starts = self._initial
-        while len(self._known) < NUM_CELLS:
+        while len(self._known) < self._cells.size:
             current, best = -1, -np.inf
-            for _ in range(min(starts, NUM_CELLS - len(self._known))):
+            for _ in range(min(starts, self._cells.size - len(self._known))):
                 cell = self._random_unknown()
                 yield cell
                 if self._known[cell] > best:
@@ -54,16 +53,16 @@ class LocalSearch:
 
     def _first_improvement(self, current: int) -> Generator[int, None, int]:
         """The first better neighbour in random order, -1 if there is none."""
-        neighbors: list[int] = self._rng.permutation(NEIGHBORS[current]).tolist()
-        for neighbor in neighbors:
+        neighbors = self._rng.permutation(NEIGHBORS[current])
+        for neighbor in neighbors[self._present[neighbors]].tolist():
             if neighbor not in self._known:
                 yield neighbor
             if self._known[neighbor] > self._known[current]:
-                return neighbor
+                return int(neighbor)
         return -1
 
     def _random_unknown(self) -> int:
         while True:
-            cell = int(self._rng.integers(NUM_CELLS))
+            cell = self._cells.item(self._rng.integers(self._cells.size))
             if cell not in self._known:
                 return cell

@@ -3,15 +3,15 @@
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import NUM_CELLS, PARAMS
-from nb201_env.simulation.oracle import Evaluation
+from nb201_env import NUM_CELLS, PARAMS, Evaluation
 
 
 class ParamsOrder:
     """Asks for each cell once, by falling parameter count, ties in random order."""
 
     def __init__(self, task: Task, rng: np.random.Generator):
-        self._order = iter(np.lexsort((rng.random(NUM_CELLS), -PARAMS)).tolist())
+        order = np.lexsort((rng.random(NUM_CELLS), -PARAMS))
+        self._order = iter(order[task.present[order]].tolist())
 
     def ask(self) -> Query | None:
         """The next cell in order, None after the last."""

@@ -3,19 +3,18 @@
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import NUM_CELLS
-from nb201_env.simulation.oracle import Evaluation
+from nb201_env import Evaluation
 
 
 class RandomSearch:
-    """Asks for uniformly drawn cells; repeats may occur."""
+    """Asks for uniformly drawn cells of those on offer; repeats may occur."""
 
     def __init__(self, task: Task, rng: np.random.Generator):
-        self._rng = rng
+        self._rng, self._cells = rng, task.cells
 
     def ask(self) -> Query:
         """A uniformly drawn cell."""
-        return Query(int(self._rng.integers(NUM_CELLS)))
+        return Query(self._cells.item(self._rng.integers(self._cells.size)))
 
     def tell(self, result: Evaluation) -> None:
         """Nothing is learnt."""

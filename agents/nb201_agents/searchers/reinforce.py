@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import EDGES, OPS, index_of
-from nb201_env.simulation.oracle import Evaluation
+from nb201_env import ALL_OPS, EDGES, OPS, Evaluation, index_of
 
 Floats = npt.NDArray[np.float64]
 
 # Adam as in Kingma and Ba (2015), its default settings.
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+
+_TRIES = 1_000  # to draw a cell on offer, before a uniform one is taken
 
 
 class Reinforce:
@@ -29,7 +30,7 @@ class Reinforce:
     """
 
     def __init__(self, task: Task, rng: np.random.Generator, learning_rate: float = 0.01, momentum: float = 0.9):
-        self._rng = rng
+        self._rng, self._cells, self._present = rng, task.cells, task.present
         self._learning_rate = learning_rate
         self._momentum = momentum
         self._logits = 1e-3 * rng.standard_normal((len(EDGES), len(OPS)))
@@ -39,10 +40,17 @@ class Reinforce:
         self._step = 0
 
     def ask(self) -> Query:
-        """A cell drawn from the policy."""
-        self._ops = (self._probabilities().cumsum(axis=1) < self._rng.random((len(EDGES), 1))).sum(axis=1)
-        self._ops = np.minimum(self._ops, len(OPS) - 1)  # a sum of probabilities may end a rounding below 1
-        return Query(int(index_of(self._ops)))
+        """A cell drawn from the policy, of those on offer."""
+        upto = self._probabilities().cumsum(axis=1)
+        for _ in range(_TRIES):
+            ops = (upto < self._rng.random((len(EDGES), 1))).sum(axis=1)
+            self._ops = np.minimum(ops, len(OPS) - 1)  # a sum of probabilities may end a rounding below 1
+            cell = int(index_of(self._ops))
+            if self._present[cell]:
+                return Query(cell)
+        cell = self._cells.item(self._rng.integers(self._cells.size))
+        self._ops = ALL_OPS[cell].astype(np.int64)
+        return Query(cell)
 
     def tell(self, result: Evaluation) -> None:
         """One gradient step on -log p(cell) (reward - baseline)."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nb201_env import checks
 from nb201_env.errors import MissingDataError, NB201Error
-from nb201_env.simulation.oracle import Oracle
+from nb201_env.simulation.column import Column
 from nb201_env.space import NUM_CELLS
 
 Floats = npt.NDArray[np.float64]
@@ -28,7 +28,7 @@ class Objectives:
 
     Args:
         wanted: for each objective a weight, or a limit as in `"<=500000"`.
-        oracle: names the column.
+        column: that is searched.
 
     Attributes:
         names: of the objectives, in the order in which they were given.
@@ -38,21 +38,19 @@ class Objectives:
         MissingDataError: if the table does not know an objective of every cell.
     """
 
-    def __init__(self, wanted: Mapping[str, float | str], oracle: Oracle):
-        wanted = checks.mapping("objectives", wanted, OBJECTIVES)
+    def __init__(self, wanted: Mapping[str, float | str], column: Column):
+        wanted = checked_objectives(wanted)
         self.names = tuple(wanted)
-        self._weights, self._limits = np.zeros(len(wanted)), np.full(len(wanted), np.inf)
-        for position, (name, value) in enumerate(wanted.items()):
-            if isinstance(value, str):
-                self._limits[position] = _limit(name, value)
-            else:
-                self._weights[position] = checks.number(f"the weight of {name}", value, 0.0, fix=", or a limit '<=X'")
-        self._costs = np.stack([_costs(name, oracle) for name in wanted], axis=1)
-        for name, costs in zip(wanted, self._costs.T, strict=True):
+        self._weights = np.array([0.0 if isinstance(value, str) else value for value in wanted.values()])
+        self._limits = np.array(
+            [_limit(name, value) if isinstance(value, str) else np.inf for name, value in wanted.items()]
+        )
+        self._costs = np.stack([_costs(name, column) for name in wanted], axis=1)
+        for name, costs in zip(wanted, self._costs[column.present].T, strict=True):
             if missing := np.count_nonzero(np.isnan(costs)):
-                raise MissingDataError(f"{missing} cells of {oracle.dataset} have no {name}: leave that objective out")
+                raise MissingDataError(f"{missing} cells of {column.dataset} have no {name}: leave that objective out")
         self._is_error = np.array([name == "error" for name in wanted])
-        self._largest = np.where(self._is_error, 1.0, self._costs.max(axis=0))
+        self._largest = np.where(self._is_error, 1.0, np.nanmax(self._costs, axis=0))
 
     def vector(self, index: npt.ArrayLike, accuracy: npt.ArrayLike) -> Floats:
         """All objectives of cells with observed accuracies, in natural units, negated: larger is better, (…, k)."""
@@ -74,6 +72,22 @@ class Objectives:
         return np.asarray(np.where(self._is_error, error[..., None], self._costs[np.asarray(index)]), np.float64)
 
 
+def checked_objectives(wanted: object) -> dict[str, float | str]:
+    """Objectives with their weights as floats and their limits as they are.
+
+    Raises:
+        NB201Error: for an unknown objective, or what is neither a weight from 0 nor a limit above 0.
+    """
+    checked: dict[str, float | str] = {}
+    for name, value in checks.mapping("objectives", wanted, OBJECTIVES).items():
+        if isinstance(value, str):
+            _limit(name, value)
+            checked[name] = value
+        else:
+            checked[name] = checks.number(f"the weight of {name}", value, 0.0, fix=", or a limit '<=X'")
+    return checked
+
+
 def _limit(name: str, text: str) -> float:
     found = re.fullmatch(r"<=\s*(\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)", text)
     if found is None or float(found[1]) <= 0:
@@ -81,10 +95,17 @@ def _limit(name: str, text: str) -> float:
     return float(found[1])
 
 
-def _costs(name: str, oracle: Oracle) -> Any:
-    table, dataset = oracle.table, oracle.dataset
+def _costs(name: str, column: Column) -> Any:
     if name == "error":
         return np.zeros(NUM_CELLS)
     if name == "train_seconds":
-        return oracle.seconds_at(oracle.epoch)[0]
-    return np.asarray(getattr(table, name)(dataset), np.float64)
+        return column.train[-1]
+    return np.asarray(getattr(column.table, name)(column.dataset), np.float64)
+
+
+def worth(objectives: Objectives | None, column: Column) -> npt.NDArray[Any]:
+    """What every cell is worth by each of its trials and at each rung, shaped as `column.accuracy`."""
+    if objectives is None:
+        return column.accuracy
+    accuracy = column.accuracy.astype(np.float64)
+    return objectives.score(accuracy, np.arange(NUM_CELLS)[:, None], accuracy)

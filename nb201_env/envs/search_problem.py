@@ -1,0 +1,239 @@
+"""What `NB201/Search-v0` is about: the tasks that a search can be over, how they are paid, and how they are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from nb201_env import checks
+from nb201_env.envs.rewards import SEARCH_REWARDS, SearchReward
+from nb201_env.errors import NB201Error
+from nb201_env.simulation.column import Column
+from nb201_env.simulation.rules import Rules
+from nb201_env.space import EDGES, NUM_CELLS, OPS
+from nb201_env.tables.table import Table, open_table
+
+ACTIONS = ("sequential", "joint")
+CHARGES = ("resume", "fresh")
+OBSERVATIONS = ("flat", "dict")
+TASK_SAMPLING = ("uniform", "round-robin")
+RESET_OPTIONS = ("new_search", "budget", "trial_seed", "task")
+
+DECIDE = len(EDGES)
+"""The phase after the six choices: leave the cell, or buy more epochs of it."""
+
+DEFAULT_DATASET = "gratings"
+DEFAULT_RUNGS = (1, 3)
+DEFAULT_BUDGET = 20.0
+"""In mean costs of a full training."""
+
+MAX_HISTORY = 1000
+"""Most queries that an observation can show."""
+
+_TASK = ("table", "dataset", "recipe", "epoch", "rungs")
+
+
+@dataclass(frozen=True, eq=False)
+class SearchTask:
+    """One column of a table that a search can be over, and its rules."""
+
+    column: Column
+    rules: Rules
+
+    @property
+    def budget(self) -> float:
+        """Seconds of a search."""
+        return self.rules.seconds
+
+
+@dataclass(frozen=True, eq=False)
+class SearchProblem:
+    """The arguments of the environment, made of what they name; see `from_arguments`.
+
+    Attributes:
+        tasks: that a search can be over, of one number of rungs.
+        reward: how a search is paid.
+        perturb: standard deviation of the random field that each search adds to accuracies.
+        is_sequential: whether a cell is built from six actions, or by one.
+        is_flat: whether an observation is one vector, or its parts by name.
+        history: number of queries that an observation shows.
+        takes_turns: whether tasks come in order, or are drawn.
+        max_queries: purchases of a search as the arguments have them, None for a number that depends on the budget.
+    """
+
+    tasks: tuple[SearchTask, ...]
+    reward: SearchReward
+    perturb: float
+    is_sequential: bool
+    is_flat: bool
+    history: int
+    takes_turns: bool
+    max_queries: int | None
+
+    @classmethod
+    def from_arguments(cls, **arguments: Any) -> SearchProblem:
+        """Check the environment's arguments and read what they name.
+
+        Args:
+            arguments: all of those of `nb201_env.envs.search.SearchEnv` but `render_mode`.
+
+        Raises:
+            NB201Error: for the first argument that is not as described.
+            MissingDataError: if a table does not have the values for every cell.
+        """
+        for name, known in (("action", ACTIONS), ("charge", CHARGES), ("observation", OBSERVATIONS),
+                            ("reward", tuple(SEARCH_REWARDS)), ("task_sampling", TASK_SAMPLING)):  # fmt: skip
+            checks.one_of(name, arguments[name], known)
+        history = checks.whole("history", arguments["history"], 0, MAX_HISTORY)
+        perturb = checks.number("perturb", arguments["perturb"], 0.0)
+        if arguments["trial"] == "per-query":
+            raise NB201Error("a curve belongs to one training: trial must be per-search, mean or a number")
+        wanted = arguments["tasks"]
+        given = [{}] if wanted is None else wanted
+        if not isinstance(given, list | tuple) or not given:
+            raise NB201Error(f"tasks must be a list of dicts of {', '.join(_TASK)}, got {checks.shown(wanted)}")
+        columns = [_column(arguments | checks.mapping("tasks", task, _TASK)) for task in given]
+        if len({len(column.rungs) for column in columns}) > 1:
+            rungs_of = ", ".join(f"{column.dataset}: {list(column.rungs)}" for column in columns)
+            raise NB201Error(f"all tasks must have the same number of rungs, got {rungs_of}")
+        rules = Rules(arguments["budget"], arguments["charge"], "stop-before", arguments["max_queries"],
+                      arguments["objectives"])  # fmt: skip
+        return cls(
+            tuple(SearchTask(column, _rules(rules, column)) for column in columns),
+            SEARCH_REWARDS[arguments["reward"]],
+            perturb,
+            arguments["action"] == "sequential",
+            arguments["observation"] == "flat",
+            history,
+            arguments["task_sampling"] == "round-robin",
+            rules.max_queries,
+        )
+
+    def with_budget(self, budget: float | None) -> SearchProblem:
+        """The same with another budget for every task, None for each task's own."""
+        tasks = []
+        for task in self.tasks:
+            rules = replace(task.rules, budget=budget, max_queries=self.max_queries)
+            tasks.append(SearchTask(task.column, _rules(rules, task.column)))
+        return replace(self, tasks=tuple(tasks))
+
+    def next_task(self, seed: int, searches_before: int, chosen: int | None) -> int:
+        """Position of the task that a search is over, by its seed and how many came before it."""
+        count = len(self.tasks)
+        if chosen is not None:
+            return checks.whole("the option task", chosen, 0, count - 1)
+        if self.takes_turns:
+            return searches_before % count
+        return int(np.random.default_rng([seed, 1]).integers(count)) if count > 1 else 0
+
+    @cached_property
+    def num_rungs(self) -> int:
+        """Number of rungs of every task."""
+        return len(self.tasks[0].column.rungs)
+
+    @cached_property
+    def num_actions(self) -> int:
+        """Of the sequential kind: an op, or 0 and a rung from 1."""
+        return max(len(OPS), self.num_rungs + 1)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parts of an observation, in order."""
+        cell, rungs = len(EDGES) * len(OPS), self.num_rungs
+        shapes = {
+            "phase": (DECIDE + 1,),
+            "budget_left": (1,),
+            "incumbent": (cell + 1 + rungs,),
+            "cell": (cell + len(EDGES) + 2 * rungs,),
+            "history": (self.history, cell + 2 + rungs),
+        }
+        skipped = {"phase": not self.is_sequential, "history": self.history == 0}
+        return {name: shape for name, shape in shapes.items() if not skipped.get(name)}
+
+    @cached_property
+    def slices(self) -> dict[str, slice]:
+        """Where the parts of an observation are in the flat vector."""
+        ends = np.cumsum([0, *(int(np.prod(shape)) for shape in self.shapes.values())]).tolist()
+        return {name: slice(start, end) for name, start, end in zip(self.shapes, ends[:-1], ends[1:], strict=True)}
+
+    @property
+    def size(self) -> int:
+        """Length of the flat vector."""
+        return int(max(part.stop for part in self.slices.values()))
+
+    def parts(self, flat: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """Views of the parts of flat observations (…, size), by name."""
+        lead = flat.shape[:-1]
+        return {name: flat[..., self.slices[name]].reshape(*lead, *shape) for name, shape in self.shapes.items()}
+
+    def action_space(self) -> spaces.Space[Any]:
+        """The space of actions of one search."""
+        if self.is_sequential:
+            return spaces.Discrete(self.num_actions)
+        return spaces.MultiDiscrete([len(OPS)] * len(EDGES) + [self.num_rungs])
+
+    def observation_space(self) -> spaces.Space[Any]:
+        """The space of observations of one search."""
+        if self.is_flat:
+            return spaces.Box(0.0, 1.0, (self.size,), np.float32)
+        boxes: dict[str, spaces.Space[Any]] = {
+            name: spaces.Box(0.0, 1.0, shape, np.float32) for name, shape in self.shapes.items()
+        }
+        if self.is_sequential:
+            boxes["action_mask"] = spaces.MultiBinary(self.num_actions)
+        return spaces.Dict(boxes)
+
+    def checked_queries(self, actions: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Joint actions (n, 7) as op codes (n, 6) and positions of rungs (n,).
+
+        Raises:
+            NB201Error: if they are anything else.
+        """
+        limits = np.array([len(OPS)] * len(EDGES) + [self.num_rungs])
+        whole = actions.dtype.kind in "iu" and actions.ndim == 2 and actions.shape[1] == limits.size
+        if not whole or (actions < 0).any() or (actions >= limits).any():
+            raise NB201Error(
+                f"an action is six ops from 0 to {len(OPS) - 1} and a rung from 0 to {self.num_rungs - 1}, "
+                f"got {checks.shown(actions.tolist())}"
+            )
+        actions = actions.astype(np.int64)
+        return actions[:, : len(EDGES)], actions[:, len(EDGES)]
+
+
+def _column(arguments: Mapping[str, Any]) -> Column:
+    table, dataset, epoch = open_table(arguments["table"]), arguments["dataset"], arguments["epoch"]
+    dataset = _default_dataset(table) if dataset is None else dataset
+    more = {key: arguments[key] for key in ("recipe", "split", "trial", "missing")}
+    if arguments["rungs"] is not None:
+        return Column.open(table, dataset, epoch=epoch, rungs=arguments["rungs"], **more)
+    last = Column.open(table, dataset, epoch=epoch, **more).epoch
+    known = table.epochs(dataset, recipe=arguments["recipe"], split=arguments["split"])
+    rungs = (*(rung for rung in DEFAULT_RUNGS if rung < last and rung in known), last)
+    return Column.open(table, dataset, rungs=rungs, **more)
+
+
+def _default_dataset(table: Table) -> str:
+    return DEFAULT_DATASET if DEFAULT_DATASET in table.datasets else next(iter(table.datasets), DEFAULT_DATASET)
+
+
+def _rules(rules: Rules, column: Column) -> Rules:
+    """The rules of a search over a column, with its own budget and number of purchases where none is given."""
+    budget = DEFAULT_BUDGET * column.full if rules.budget is None else rules.budget
+    purchases = _purchases(column, rules.charge, budget) if rules.max_queries is None else rules.max_queries
+    rules = replace(rules, budget=budget, max_queries=purchases)
+    rules.check(column)
+    return rules
+
+
+def _purchases(column: Column, charge: str, budget: float) -> int:
+    """One purchase more than a budget can pay for where none is repeated, as far as there are different ones."""
+    added = np.diff(column.train, axis=0, prepend=0.0) if charge == "resume" else column.train
+    cheapest = float((added + column.evaluation)[:, column.present].min())
+    different = NUM_CELLS * len(column.rungs)
+    return different if cheapest * different <= budget else int(budget / cheapest) + 1
