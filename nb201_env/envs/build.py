@@ -242,14 +242,15 @@ class BuildCellVectorEnv(CellVectorEnv):
         if edge + 1 < _EDGES:
             self._lockstep = edge + 1
             nothing = np.zeros(self.num_envs, bool)
-            return Step(np.zeros(self.num_envs), nothing, nothing.copy(), self._mask_told(self._all), False)
+            told = self._mask_told(self._all) if self._shows_mask else []
+            return np.zeros(self.num_envs), nothing, nothing.copy(), told, False
         index = _SMALL_INDEX.take(self._code).astype(np.int64)
         found = self._searches.query(self._all, index)
         self._lockstep = None
         self._edge[:] = _EDGES
         self._forget(self._all, found)
         told = [self._account(self._all, index, query_info(found)), *self._mask_told(self._all)]
-        return Step(self._paid(found), found.observed.copy(), ~found.observed, told)
+        return self._paid(found), found.observed.copy(), ~found.observed, told, True
 
     def _advance_apart(self, rows: Rows, ops: npt.NDArray[np.int64]) -> Step:
         edge = self._edge[rows]
@@ -281,7 +282,7 @@ class BuildCellVectorEnv(CellVectorEnv):
         ends = bool(complete.size or over.size)
         if not ends and (self._edge == self._edge[0]).all() and not self._searches.exhausted.any():
             self._lockstep = int(self._edge[0])
-        return Step(reward, terminated, truncated, told, ends)
+        return reward, terminated, truncated, told, ends
 
     def _forget(self, rows: Rows, found: Found) -> None:
         """Take cells that were seen for the first time out of the legal ones, where the mask says so."""
@@ -297,7 +298,7 @@ class BuildCellVectorEnv(CellVectorEnv):
     def observe(self, rows: Rows) -> Any:
         """Observations of some lanes, as new arrays."""
         if self._shows_incumbent:
-            self._shown[:, -1] = self._searches.incumbent_accuracy
+            self._shown[:, -1] = self._searches.incumbent_accuracy(self._all)
         shown = self._shown.copy() if rows is self._all else self._shown[rows]
         return {"action_mask": self._mask()[rows], "observation": shown} if self._is_dict else shown
 

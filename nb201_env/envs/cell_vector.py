@@ -82,9 +82,11 @@ class CellVectorEnv(LanesEnv):
         self._searches: Any = (
             SharedSearch(column, rules, self.num_envs)
             if self._is_shared
-            else Ledger([column], [rules], self.num_envs, tracks_rise=problem.pays == "rise")
+            else Ledger([column], [rules], self.num_envs, detailed=problem.pays == "rise")
         )
         self._rewards = np.ascontiguousarray(column.first_present(problem.reward)).reshape(-1)
+        # a plain accuracy need not be read from scattered memory twice
+        self._pays_accuracy = np.array_equal(problem.reward, column.accuracy[-1], equal_nan=True)
         self._epoch = np.full(self.num_envs, column.epoch)
         self._epoch.flags.writeable = False  # every info hands out the same array
 
@@ -132,6 +134,8 @@ class CellVectorEnv(LanesEnv):
         """Rewards of queries by value or by rise; 0 where nothing was observed."""
         if self.problem.pays == "rise":
             return found.rise
+        if self._pays_accuracy and self.problem.pays == "value":
+            return found.accuracy.copy()
         return self._rewards.take(found.place) * found.observed
 
     def accounts(self) -> dict[str, npt.NDArray[Any]]:
@@ -163,7 +167,13 @@ class CellVectorEnv(LanesEnv):
 
 def query_info(found: Found) -> dict[str, npt.NDArray[Any]]:
     """What info says of queries."""
-    return {key: getattr(found, key) for key in ("accuracy", "query_seconds", "trial", "observed", "repeat")}
+    return {
+        "accuracy": found.accuracy,
+        "query_seconds": found.query_seconds,
+        "trial": found.trial,
+        "observed": found.observed,
+        "repeat": found.repeat,
+    }
 
 
 def nothing_found(count: int) -> dict[str, npt.NDArray[Any]]:

@@ -288,7 +288,8 @@ class EditCellVectorEnv(CellVectorEnv):
         """Begin an episode in some lanes: each starts at a cell, which is queried."""
         start, offered = options.get("start"), self.problem.offered
         if start is None:
-            drawn = [self._generator(lane).integers(offered.size) for lane in rows.tolist()]
+            count = offered.size
+            drawn = [self._generator(lane).integers(count) for lane in rows.tolist()]
             cells = offered[np.array(drawn)]
         else:
             cells = np.full(rows.size, start)
@@ -341,7 +342,7 @@ class EditCellVectorEnv(CellVectorEnv):
         if going.size < rows.size:
             over = rows[was_over]
             told.append(self._account(over, np.full(over.size, -1), nothing_found(over.size)))
-        return Step(reward, np.zeros(self.num_envs, bool), truncated, told)
+        return reward, np.zeros(self.num_envs, bool), truncated, told, True
 
     def _found_in(self, rows: Rows) -> dict[str, npt.NDArray[Any]]:
         return {key: values[rows] for key, values in self._found.items()}
@@ -353,7 +354,7 @@ class EditCellVectorEnv(CellVectorEnv):
             return ALL_OPS[index].astype(np.int8)
         shown = ONEHOT[index]
         if self._shows_incumbent:
-            incumbent = self._searches.incumbent_accuracy[rows, None].astype(np.float32)
+            incumbent = self._searches.incumbent_accuracy(rows)[:, None].astype(np.float32)
             shown = np.concatenate((shown, incumbent), axis=1)
         if self._is_dict:
             return {"action_mask": self._mask()[rows], "observation": shown}

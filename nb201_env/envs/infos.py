@@ -56,12 +56,12 @@ def split(infos: Infos, rows: Rows) -> tuple[Infos, Infos]:
         told = infos[f"_{key}"]
         parts = masks.get(id(told))
         if parts is None:
-            mine, rest = np.zeros_like(told), told.copy()
+            mine, rest = np.zeros(told.shape, bool), told.copy()
             mine[rows], rest[rows] = told[rows], False
             parts = masks[id(told)] = mine, rest, bool(mine.any()), bool(rest.any())
         mine, rest, has_mine, has_rest = parts
         if has_mine:
-            some[key], some[f"_{key}"] = np.zeros_like(values), mine
+            some[key], some[f"_{key}"] = np.zeros(values.shape, values.dtype), mine
             some[key][rows] = values[rows]
         if has_rest:
             others[key], others[f"_{key}"] = values.copy(), rest

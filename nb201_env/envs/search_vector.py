@@ -96,7 +96,7 @@ class SearchVectorEnv(LanesEnv):
         self.problem = problem
         columns = [task.column for task in problem.tasks]
         rules = [task.rules for task in problem.tasks]
-        self._searches = Ledger(columns, rules, self.num_envs, problem.perturb, tracks_rise=True)
+        self._searches = Ledger(columns, rules, self.num_envs, problem.perturb, detailed=True)
         self._true = np.concatenate([column.mean for column in columns])
         present = [LegalOps(column.present, column.present) for column in columns]
         self._legal_ops = present if any(column.is_partial for column in columns) else None
@@ -193,27 +193,27 @@ class SearchVectorEnv(LanesEnv):
         reward, ended = np.zeros(self.num_envs), np.zeros(self.num_envs, bool)
         nothing = np.zeros(self.num_envs, bool)
         if not buying.size:
-            return Step(reward, ended, nothing, self._mask_told(rows), False)
+            return reward, ended, nothing, self._mask_told(rows), False
         searches, cells = self._searches, INDEX_OF_CODE.take(self._code.take(buying))
         found = searches.query(buying, cells, rungs)
-        after, budget = searches.incumbent_worth.take(buying), searches.budget.take(buying)
+        after, budget = searches.incumbent_worth(buying), searches.budget(buying)
         paid = self.problem.reward.at_purchase(after - found.rise, after, found.query_seconds, budget)
         reward[buying] = paid * found.observed
         ended[buying] = searches.exhausted.take(buying)
         self._show_queries(buying, cells, rungs, found)
         told = [self._account(buying, cells, rungs, found), *self._mask_told(rows)]
         if not ended.any():
-            return Step(reward, ended, nothing, told, False)
+            return reward, ended, nothing, told, False
         over = np.flatnonzero(ended & (searches.incumbent_index >= 0))
-        worth, budget = searches.incumbent_worth.take(over), searches.budget.take(over)
+        worth, budget = searches.incumbent_worth(over), searches.budget(over)
         left = np.maximum(0.0, budget - searches.seconds_used.take(over))
         reward[over] += self.problem.reward.at_end(worth, left, budget, searches.true_worth(over, self._true))
-        return Step(reward, ended, nothing, told)
+        return reward, ended, nothing, told, True
 
     def _show_queries(self, rows: Rows, cells: Any, rungs: Any, found: Found) -> None:
         """Show queries in some lanes: the budget left, the curve of the cell in hand, the incumbent, the history."""
         searches, flat = self._searches, self._shown.reshape(-1)
-        used, budget = searches.seconds_used.take(rows), searches.budget.take(rows)
+        used, budget = searches.seconds_used.take(rows), searches.budget(rows)
         flat[self._budget_at.take(rows)] = np.maximum(0.0, 1.0 - used / budget)
         seen_at = self._curve_at.take(rows) + rungs
         flat[seen_at], flat[seen_at + self._rungs] = found.accuracy, found.observed
@@ -257,7 +257,7 @@ class SearchVectorEnv(LanesEnv):
 
     def _standing(self, rows: Rows) -> dict[str, npt.NDArray[Any]]:
         searches = self._searches
-        epoch = searches.incumbent_epoch.take(rows)
+        epoch = searches.incumbent_epoch(rows)
         return {"task": searches.task.take(rows), "incumbent_epoch": epoch, **searches.accounts(rows)}
 
     def observe(self, rows: Rows) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -29,18 +29,9 @@ Outcome = tuple[Any, npt.NDArray[np.float64], Bools, Bools, Infos]
 """What a step returns: observations, rewards, terminated, truncated, infos."""
 
 
-class Step(NamedTuple):
-    """What a step brought in each lane, arrays (num_envs,) that are 0 in lanes that were not stepped.
-
-    `told` is what infos say of those that were; `ends` is False where no episode has ended, which spares looking for
-    one.
-    """
-
-    reward: npt.NDArray[np.float64]
-    terminated: Bools
-    truncated: Bools
-    told: list[Told]
-    ends: bool = True
+Step = tuple[npt.NDArray[np.float64], Bools, Bools, list[Told], bool]
+"""What a step brought: reward, terminated and truncated of each lane, (num_envs,), 0 in lanes that were not stepped;
+what infos say of those that were; and whether any episode may have ended, which spares looking for one."""
 
 
 class LanesEnv(VectorEnv[Any, Any, Any]):
@@ -169,24 +160,23 @@ class LanesEnv(VectorEnv[Any, Any, Any]):
             self._before_step()
         chosen = self._checked(actions)
         if self._is_running and not self._any_done:
-            step = self.advance(self._all, chosen)
-            if step.ends:
-                return self._close(step)
-            reward, terminated, truncated, told, _ = step
-            return self.observe(self._all), reward, terminated, truncated, batched(told, self.num_envs)
+            reward, terminated, truncated, told, ends = self.advance(self._all, chosen)
+            if ends:
+                return self._close(reward, terminated, truncated, told)
+            infos = batched(told, self.num_envs) if told else {}
+            return self.observe(self._all), reward, terminated, truncated, infos
         self._check_running()
         resetting, going = np.flatnonzero(self._done), np.flatnonzero(~self._done)
         told = self.start(resetting, None, {})
         self._done[resetting] = False
         if not going.size:
             nothing = np.zeros(self.num_envs, bool)
-            return self._close(Step(np.zeros(self.num_envs), nothing, nothing.copy(), told))
-        step = self.advance(going, chosen[going])
-        return self._close(step._replace(told=told + step.told))
+            return self._close(np.zeros(self.num_envs), nothing, nothing.copy(), told)
+        reward, terminated, truncated, more, _ = self.advance(going, chosen[going])
+        return self._close(reward, terminated, truncated, told + more)
 
-    def _close(self, step: Step) -> Outcome:
+    def _close(self, reward: npt.NDArray[np.float64], terminated: Bools, truncated: Bools, told: list[Told]) -> Outcome:
         """Reset the lanes that have just ended, if that is the mode, and put together what the step returns."""
-        reward, terminated, truncated, told, _ = step
         infos = batched(told, self.num_envs)
         done = terminated | truncated
         ended = int(np.count_nonzero(done))

@@ -39,9 +39,10 @@ class Found(NamedTuple):
         observed: False if the query did not fit the budget.
         repeat: whether the row had observed the cell before, at any rung.
         rise: by how much the incumbent's worth rose, 0 counting before any; less than 0 where a worse cell at a higher
-            rung replaces it. Empty unless it is tracked.
+            rung replaces it. Empty unless the ledger is detailed.
         place: position of what was seen in a column's (15625, trials), flattened, each cell's present trials first.
-        highest: position of the highest rung at which the row had observed the cell before, -1 if at none.
+        highest: position of the highest rung at which the row had observed the cell before, -1 if at none. Empty
+            unless the ledger is detailed, or prices depend on it.
     """
 
     accuracy: Floats
@@ -62,17 +63,16 @@ class Ledger:
         rules: of the searches over each column; they differ in budget and number of queries alone.
         rows: how many searches.
         deviation: of the random field that each search adds to accuracies.
-        tracks_rise: whether queries say by how much incumbents rose.
+        detailed: whether queries say by how much incumbents rose, and at which rungs cells had been observed before.
 
     Attributes:
         task: position of each row's column, (rows,).
-        budget: seconds that each row's search may use, inf for no limit.
         exhausted: which searches have ended; and further states, as `Oracle` has them, each (rows,).
     """
 
     def __init__(self, columns: Sequence[Column], rules: Sequence[Rules], rows: int, deviation: float = 0.0,
-                 tracks_rise: bool = False):  # fmt: skip
-        self._tracks_rise, self._nothing = tracks_rise, np.zeros(0)
+                 detailed: bool = False):  # fmt: skip
+        self._is_detailed, self._nothing = detailed, np.zeros(0, np.int64)
         self.columns, self.rules, self.rows = tuple(columns), tuple(rules), rows
         self.num_rungs = len(columns[0].rungs)
         self._from_one = np.arange(1, self.num_rungs + 1, dtype=np.int8 if self.num_rungs < 127 else np.int64)
@@ -88,7 +88,7 @@ class Ledger:
         self._budgets = np.array([one.seconds for one in rules])
         self._limits = np.array([_NEVER if one.max_queries is None else one.max_queries for one in rules])
         self._has_budget, self._has_limit = bool((self._budgets < np.inf).any()), bool((self._limits < _NEVER).any())
-        self._epochs = np.array([(0, *column.rungs) for column in columns])
+        self._epochs = np.array([column.rungs for column in columns])
         self._rng = np.random.default_rng(0)
         self._states = np.zeros(rows, np.uint64)  # of the hash that draws trials
         self._seen = np.zeros((rows, _BYTES, self.num_rungs), np.uint8)  # one bit a cell and rung
@@ -98,8 +98,8 @@ class Ledger:
         self.n_queries, self.n_distinct = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         self.incumbent_index = np.full(rows, -1)
         self.incumbent_rung = np.full(rows, self._no_rung)
-        self.incumbent_worth = np.zeros(rows)
-        self.incumbent_accuracy = self.incumbent_worth if self.objectives[0] is None else np.zeros(rows)
+        self._best = np.full(rows, -np.inf)  # worth of the incumbents
+        self._accuracy_of_best = np.zeros(rows)  # kept up where objectives make it another
 
     def _read(self, deviation: float) -> None:
         """Lay the columns out flat, each cell's present trials first.
@@ -148,16 +148,16 @@ class Ledger:
         if self._kind == "per-query":
             self._rng = np.random.default_rng(seeds)
         counters: list[npt.NDArray[Any]] = [self.seconds_used, self.n_queries, self.n_distinct, self.exhausted]
-        for state in (*counters, self.incumbent_accuracy, self.incumbent_worth):
+        for state in (*counters, self._accuracy_of_best):
             state[rows] = 0
+        self._best[rows] = -np.inf
         self.incumbent_index[rows], self.incumbent_rung[rows] = -1, self._no_rung
         if self._fields is not None:
             self._fields.draw(rows, seeds)
 
-    @property
-    def budget(self) -> Floats:
-        """Seconds that each row's search may use, inf for no limit."""
-        return np.asarray(self._budgets.take(self.task))
+    def budget(self, rows: Any) -> Any:
+        """Seconds that the searches of some rows may use, inf for no limit: (n,), or one number for all."""
+        return self._budgets[0] if len(self.columns) == 1 else self._budgets.take(self.task[rows])
 
     def seen(self, rows: Rows, cells: npt.NDArray[np.integer[Any]]) -> Bools:
         """Which cells (n, k) each of some rows (n,) has observed, at any rung."""
@@ -196,7 +196,8 @@ class Ledger:
         cell = self._cell_of(rows, cells)
         at = cell if self.num_rungs == 1 else self._at(rows, cells, rungs)
         drawn = self._draw(rows, cells, cell) if self._trials > 1 else 0
-        place, number = at * self._trials + drawn, cell * self._trials + drawn
+        place = at * self._trials + drawn
+        number = place if self.num_rungs == 1 else cell * self._trials + drawn
         accuracy, trial = self._as_seen(rows, cells, self._accuracy.take(place)), self._numbers.take(number)
         byte, bit = (cells >> 3) + (self._row if whole else self._row.take(rows)), _BITS.take(cells & 7)
         if self.num_rungs > 1:
@@ -206,9 +207,10 @@ class Ledger:
         all_seen = self._seen.reshape(-1)
         seen = all_seen.take(byte)
         is_again = (seen & bit) != 0  # at this very rung
-        if self.num_rungs == 1:
-            highest = is_again - 1
-        repeat = is_again if self.num_rungs == 1 else highest >= 0
+        if self.num_rungs > 1:
+            repeat = highest >= 0
+        else:
+            repeat, highest = is_again, is_again - 1 if self._is_detailed or self._charge != "fresh" else self._nothing
         price = self._full.take(at) if self._charge == "fresh" else self._price(rows, cells, at, highest, is_again)
         if self.objectives[0] is None:
             value = accuracy
@@ -217,7 +219,7 @@ class Ledger:
         fits: Any = slice(None)
         observed = np.ones(rows.size, bool)
         if self._has_budget and self._overrun == "stop-before":
-            observed = self.seconds_used[paid] + price <= self._budget_of(paid)
+            observed = self.seconds_used[paid] + price <= self.budget(paid)
             if not observed.all():
                 fits, paid = observed, rows[observed]
                 self.exhausted[rows[~observed]] = True
@@ -225,18 +227,15 @@ class Ledger:
         self.seconds_used[paid] += price[fits]
         self.n_queries[paid] += 1
         if self._has_budget and self._overrun == "stop-after":
-            self.exhausted[paid] |= self.seconds_used[paid] >= self._budget_of(paid)
+            self.exhausted[paid] |= self.seconds_used[paid] >= self.budget(paid)
         if self._has_limit:
             self.exhausted[paid] |= self.n_queries[paid] == self._limits.take(self.task[paid])
         self.n_distinct[paid] += ~repeat[fits]
         all_seen[byte[fits]] = (seen | bit)[fits]
-        before = self.incumbent_worth.take(rows) if self._tracks_rise else None
+        before = self.incumbent_worth(rows) if self._is_detailed else None
         self._raise_incumbents(paid, cells[fits], None if rungs is None else rungs[fits], accuracy[fits], value[fits])
-        rise = self._nothing if before is None else self.incumbent_worth.take(rows) - before
+        rise = np.zeros(0) if before is None else self.incumbent_worth(rows) - before
         return Found(accuracy, price, trial.astype(np.int64), observed, repeat, rise, place, highest)
-
-    def _budget_of(self, rows: Any) -> Any:
-        return self._budgets[0] if len(self.columns) == 1 else self._budgets.take(self.task[rows])
 
     def _cell_of(self, rows: Rows, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Positions in (tasks, cells), flattened."""
@@ -296,17 +295,15 @@ class Ledger:
 
     def _raise_incumbents(self, rows: Any, cells: Any, rungs: Any, accuracy: Floats, value: Floats) -> None:
         """Make observed cells the incumbents where they are better."""
-        before = self.incumbent_worth[rows]
-        if self.num_rungs == 1:
-            better = (value > before) | (self.incumbent_index[rows] < 0)
-        else:
+        better = value > self._best[rows]
+        if self.num_rungs > 1:
             highest = self.incumbent_rung[rows]
-            better = (rungs > highest) | ((rungs == highest) & (value > before))
-        states: list[tuple[npt.NDArray[Any], Any]] = [(self.incumbent_index, cells), (self.incumbent_worth, value)]
+            better = (rungs > highest) | ((rungs == highest) & better)
+        states: list[tuple[npt.NDArray[Any], Any]] = [(self.incumbent_index, cells), (self._best, value)]
         if self.num_rungs > 1:
             states.append((self.incumbent_rung, rungs))
         if self.objectives[0] is not None:
-            states.append((self.incumbent_accuracy, accuracy))
+            states.append((self._accuracy_of_best, accuracy))
         for state, new in states:
             if isinstance(rows, slice):
                 np.copyto(state, new, where=better)
@@ -320,26 +317,38 @@ class Ledger:
 
     def epoch_of(self, rows: Rows, rungs: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Epochs of rungs, from 0, in some rows."""
-        return np.asarray(self._epochs[self.task.take(rows), rungs + 1])
+        return np.asarray(self._epochs.take(self.task.take(rows) * self.num_rungs + rungs))
 
-    @property
-    def incumbent_epoch(self) -> npt.NDArray[np.int64]:
-        """At which each incumbent was observed, 0 before any."""
-        epochs = self._epochs[self.task, self.incumbent_rung + 1]
-        return np.where(self.incumbent_index < 0, 0, epochs)
+    def incumbent_worth(self, rows: Rows) -> Floats:
+        """What the incumbents of some rows are worth, 0 before any, as a new array (n,)."""
+        best = self._best.take(rows)
+        return np.asarray(np.where(best == -np.inf, 0.0, best))
+
+    def incumbent_accuracy(self, rows: Rows) -> Floats:
+        """What was observed of the incumbents of some rows, 0 before any, as a new array (n,)."""
+        if self.objectives[0] is not None:
+            return np.asarray(self._accuracy_of_best.take(rows))
+        return np.asarray(np.maximum(self._best if rows.size == self.rows else self._best.take(rows), 0.0))
+
+    def incumbent_epoch(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """At which the incumbents of some rows were observed, 0 before any."""
+        epochs = self.epoch_of(rows, self.incumbent_rung.take(rows))
+        return np.where(self.incumbent_index.take(rows) < 0, 0, epochs)
 
     def accounts(self, rows: Rows) -> Arrays:
         """Where the searches of some rows stand, by the keys of an environment's info, as new arrays (n,)."""
-        used = self.seconds_used.take(rows)
-        return {
-            "seconds_used": used,
-            "seconds_left": np.maximum(0.0, self._budgets.take(self.task.take(rows)) - used),
-            "incumbent_index": self.incumbent_index.take(rows),
-            "incumbent_accuracy": self.incumbent_accuracy.take(rows),
-            "n_queries": self.n_queries.take(rows),
-            "n_distinct": self.n_distinct.take(rows),
-            "budget_exhausted": self.exhausted.take(rows),
+        states = {
+            "seconds_used": self.seconds_used,
+            "incumbent_index": self.incumbent_index,
+            "n_queries": self.n_queries,
+            "n_distinct": self.n_distinct,
+            "budget_exhausted": self.exhausted,
         }
+        whole = rows.size == self.rows  # a copy is several times faster than a selection of all
+        accounts = {key: state.copy() if whole else state.take(rows) for key, state in states.items()}
+        accounts["incumbent_accuracy"] = self.incumbent_accuracy(rows)
+        accounts["seconds_left"] = np.maximum(0.0, self.budget(rows) - accounts["seconds_used"])
+        return accounts
 
 
 class SharedSearch:
@@ -358,10 +367,9 @@ class SharedSearch:
         """The same for all rows."""
         return np.full(self.rows, self._oracle.exhausted)
 
-    @property
-    def incumbent_accuracy(self) -> Floats:
+    def incumbent_accuracy(self, rows: Rows) -> Floats:
         """The same for all rows."""
-        return np.full(self.rows, self._oracle.incumbent_accuracy)
+        return np.full(rows.size, self._oracle.incumbent_accuracy)
 
     def new_search(self, rows: Rows, seeds: npt.NDArray[np.uint64]) -> None:
         """Start again with the first row's seed."""
