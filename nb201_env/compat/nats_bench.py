@@ -26,9 +26,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nb201_env.compat.meta import NASBenchMetaAPI
 from nb201_env.compat.records import ArchResults, Runs, mean
+from nb201_env.compat.text import COMMENT, TRAINED_ON, describe, str2lists, str2matrix
 from nb201_env.errors import MissingDataError, NB201Error
-from nb201_env.space import NUM_CELLS, OPS, Cell
+from nb201_env.space import NUM_CELLS, OPS
 from nb201_env.tables.official import RECIPES, SOURCES
 from nb201_env.tables.table import Table, open_table
 
@@ -43,12 +45,6 @@ _PARTS = {
     "cifar100": (("valid", "x-valid"), ("test", "x-test"), ("valtest", "ori-test")),
     "ImageNet16-120": (("valid", "x-valid"), ("test", "x-test"), ("valtest", "ori-test")),
 }
-_COMMENT = (
-    "In this dict, train-loss/accuracy/time is the metric on the {} of CIFAR-10. The test-loss/accuracy/time is the "
-    "performance of the CIFAR-10 test set after training on the {} by {} epochs. The per-time and total-time indicate "
-    "the per epoch and total time costs, respectively."
-)
-_TRAINED_ON = {"cifar10-valid": "train set", "cifar10": "train+valid sets"}
 
 
 def create(
@@ -89,7 +85,7 @@ def search_space_info(main_tag: str, aux_tag: str | None) -> dict[str, Any]:
     return {"op_names": list(OPS), "num_nodes": 4}
 
 
-class NATStopology:
+class NATStopology(NASBenchMetaAPI):
     """Mirrors nats_bench's class of this name; see the module's docstring for what differs."""
 
     full_train_epochs = 200
@@ -113,11 +109,6 @@ class NATStopology:
             raise NB201Error(f"table {table.name!r} has neither of the recipes {' and '.join(RECIPES.values())}")
         self._parts = lru_cache(_REMEMBERED)(self._parts_of)
         self.reset_time()
-
-    @cached_property
-    def meta_archs(self) -> list[str]:
-        """All arch strings in official order."""
-        return [Cell(index).arch for index in range(NUM_CELLS)]
 
     @cached_property
     def evaluated_indexes(self) -> set[int]:
@@ -152,51 +143,11 @@ class NATStopology:
     def clear_params(self, index: int, hp: str | None = None) -> None:
         """For compatibility: tables hold no weights."""
 
-    def __len__(self) -> int:
-        return NUM_CELLS
-
-    def __getitem__(self, index: int) -> str:
-        return self.meta_archs[index]
-
     def __repr__(self) -> str:
         return (
             f"NATStopology({len(self.evaluated_indexes)}/{NUM_CELLS} architectures, fast_mode={self.fast_mode}, "
             f"file={self.filename})"
         )
-
-    def arch(self, index: int) -> str:
-        """The arch string of an index."""
-        if not 0 <= index < NUM_CELLS:
-            raise ValueError(f"invalid index : {index} vs. {NUM_CELLS}.")
-        return self.meta_archs[index]
-
-    def random(self) -> int:
-        """A random index, from Python's global generator."""
-        return random.randint(0, NUM_CELLS - 1)
-
-    def query_index_by_arch(self, arch: Any) -> int:
-        """The index of an arch string, an index, or an object with `tostr()`.
-
-        Raises:
-            InvalidCellError: for anything else, where nats_bench (and `quirks`) answers -1, save for an int out of
-                range.
-        """
-        if type(arch) is int and 0 <= arch < NUM_CELLS:
-            return arch
-        if hasattr(arch, "tostr"):
-            arch = str(arch.tostr())
-        is_int = isinstance(arch, int) or (not self.quirks and hasattr(arch, "__index__"))
-        if self.quirks and not is_int:
-            return self._arch_indices.get(arch, -1) if isinstance(arch, str) else -1
-        return Cell.parse(operator.index(arch) if is_int else arch).index
-
-    @cached_property
-    def _arch_indices(self) -> dict[str, int]:
-        return {arch: index for index, arch in enumerate(self.meta_archs)}
-
-    def get_unique_str(self, arch: Any) -> str:
-        """The string that isomorphic architectures share by the rule `nats`."""
-        return Cell(self.query_index_by_arch(arch)).canonical("nats")
 
     def _of(self, dataset: str, hp: str | int) -> Runs:
         by_name = self._by_name(hp)
@@ -252,8 +203,8 @@ class NATStopology:
             info[f"{prefix}-accuracy"] = None if accuracy is None else accuracy.item(index)
             info[f"{prefix}-per-time"] = None if total is None else total / epoch
             info[f"{prefix}-all-time"] = total
-            if prefix == "train" and dataset in _TRAINED_ON:
-                info["comment"] = _COMMENT.format(_TRAINED_ON[dataset], _TRAINED_ON[dataset], hp)
+            if prefix == "train" and dataset in TRAINED_ON:
+                info["comment"] = COMMENT.format(TRAINED_ON[dataset], TRAINED_ON[dataset], hp)
         return info
 
     def _parts_of(self, runs: Runs, iepoch: int | None, trial: int | None) -> tuple[int, list[tuple[str, Any]]]:
@@ -422,7 +373,7 @@ class NATStopology:
     def query_info_str_by_arch(self, arch: Any, hp: str | int = "12") -> str:
         """All that is known of a cell by one schedule, as text."""
         index = self.query_index_by_arch(arch)
-        return "\n".join(_describe(self.query_meta_info_by_index(index, hp), f"arch-index={index}"))
+        return "\n".join(describe(self.query_meta_info_by_index(index, hp), f"arch-index={index}"))
 
     def show(self, index: int = -1) -> None:
         """Print what is known of a cell, or of all cells that the table has."""
@@ -432,57 +383,13 @@ class NATStopology:
             print(f"{cell:06d} : {self.arch(cell)}")
             for hp in self._runs:
                 print(f"{'>' * 40} {int(hp):03d} epochs {'>' * 40}")
-                print("\n".join(_describe(self.query_meta_info_by_index(cell, hp), None)))
+                print("\n".join(describe(self.query_meta_info_by_index(cell, hp), None)))
 
-    @staticmethod
-    def str2lists(arch_str: str) -> list[tuple[tuple[str, int], ...]]:
-        """(op, source) pairs of each node's incoming edges."""
-        nodes = [[term.split("~") for term in node.strip("|").split("|")] for node in arch_str.split("+")]
-        return [tuple((op, int(source)) for op, source in node) for node in nodes]
-
-    @staticmethod
-    def str2matrix(arch_str: str, search_space: tuple[str, ...] = OPS) -> npt.NDArray[np.float64]:
-        """Op codes as a float matrix, [target, source]."""
-        lists = NATStopology.str2lists(arch_str)
-        matrix = np.zeros((len(lists) + 1, len(lists) + 1))
-        for target, node in enumerate(lists, start=1):
-            for op, source in node:
-                if op not in search_space:
-                    raise ValueError(f"this op ({op}) is not in {search_space}")
-                matrix[target, source] = search_space.index(op)
-        return matrix
+    str2lists = staticmethod(str2lists)
+    str2matrix = staticmethod(str2matrix)
 
 
 def _mean_over(found: list[dict[str, Any]], key: str) -> Any:
     if len(found) == 1 or found[0][key] is None:
         return found[0][key]
     return mean([metric[key] for metric in found])
-
-
-# What nats_bench prints of the runs on each set of training images: a title and an official split.
-_PRINTED = {
-    "cifar10-valid": (("train", "train"), ("valid", "x-valid")),
-    "cifar10": (("train", "train"), ("test ", "ori-test")),
-    "cifar100": (("train", "train"), ("valid", "x-valid"), ("test", "x-test")),
-    "ImageNet16-120": (("train", "train"), ("valid", "x-valid"), ("test", "x-test")),
-}
-
-
-def _describe(results: ArchResults, extra: str | None) -> list[str]:
-    """The lines that nats_bench prints of a cell, without the splits that the table does not have."""
-    names = results.get_dataset_names()
-    lines = [results.arch_str, f"datasets : {names}, extra-info : {extra}"]
-    for name in names:
-        costs = results.get_compute_costs(name)
-        latency = costs["latency"]
-        shown = f"{1000 * latency:.2f}" if latency is not None and latency > 0 else None
-        lines.append(f"{name:14s} FLOP={costs['flops']:6.2f} M, Params={costs['params']:.3f} MB, latency={shown} ms.")
-        metrics = [(title, results.metric_or_none(name, split)) for title, split in _PRINTED[name]]
-        texts = [f"{title} : [{_metric_text(metric)}]" for title, metric in metrics if metric is not None]
-        lines.append(f"{name:14s} {', '.join(texts)}")
-    return lines
-
-
-def _metric_text(metric: dict[str, Any]) -> str:
-    loss = "unknown" if metric["loss"] is None else f"{metric['loss']:.3f}"
-    return f"loss = {loss} & top1 = {metric['accuracy']:.2f}%"

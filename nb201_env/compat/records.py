@@ -56,15 +56,13 @@ class Runs:
         self.splits = [name for name, split in self.source.splits.items() if split in present]
         self.has_train = "train" in present
         any_split = "train" if self.has_train else self.source.splits[self.splits[0]]
-        path = f"{self.path}/{any_split}"
-        if f"{path}/correct" not in table:
+        curves = table.column(dataset, split=any_split, **self._nets)
+        counts = curves.stored("correct", curves.epochs[-1])
+        if counts is None:
             raise NB201Error(
-                f"{path} of table {table.name!r} holds only means over trials: nats_bench answers by trial"
+                f"{curves.path} of table {table.name!r} holds only means over trials: nats_bench answers by trial"
             )
-        seeds = table.attrs(path)["trial_seeds"]
-        self.seeds = list(range(table.shape(f"{path}/correct")[0])) if seeds is None else list(seeds)
-        last = table.epochs(dataset, split=any_split, **self._nets)[-1]
-        counts = self._column(path, "correct", last)
+        self.seeds = list(range(curves.num_trials)) if curves.trial_seeds is None else list(curves.trial_seeds)
         self._present = present = counts != MISSING_COUNT[counts.dtype.name]
         # Few sets of trials occur; each cell has the number of its own.
         sets, number = np.unique(present.T, axis=0, return_inverse=True)
@@ -126,26 +124,22 @@ class Runs:
         split = "train" if name == "train" else self.source.splits.get(name)
         if split is None:
             return None
-        path, dataset = f"{self.path}/{split}", self.source.dataset
-        has_split = path in self.table and epoch in self.table.epochs(dataset, split=split, **self._nets)
-        if not has_split and name != "train":  # seconds of training are there even if its accuracy is not
+        has_split = f"{self.path}/{split}" in self.table
+        curves = self.table.column(self.source.dataset, split=split, **self._nets) if has_split else None
+        if curves is not None and epoch not in curves.epochs:
+            curves = None
+        if curves is None and name != "train":  # seconds of training are there even if its accuracy is not
             return None
-        correct, loss = (self._column(path, kind, epoch) if has_split else None for kind in ("correct", "loss"))
-        images = self.table.num_images(dataset, split=split, **self._nets) if has_split else 0
-        accuracy = None if correct is None else 100.0 * correct / images
+        correct = loss = accuracy = None
+        if curves is not None:
+            correct, loss = curves.stored("correct", epoch), curves.stored("loss", epoch)
+            accuracy = None if correct is None else 100.0 * correct / curves.images
         return loss, accuracy, self._seconds(self._seconds_path(name), epoch)[1]
 
     def _seconds_path(self, name: str) -> str:
         return (
             f"{self.path}/epoch_seconds" if name == "train" else f"{self.path}/{self.source.splits[name]}/eval_seconds"
         )
-
-    def _column(self, path: str, kind: str, epoch: int) -> Any:
-        """(trials, 15625) of one epoch of one split, None if the table does not have the kind."""
-        if f"{path}/{kind}" not in self.table:
-            return None
-        known = self.table.array(f"{path}/epoch").tolist()
-        return self.table.array(f"{path}/{kind}")[:, known.index(epoch)]
 
     def _read_seconds(self, path: str, epoch: int) -> tuple[Any, Any]:
         """Seconds of one epoch and of all through it, each (trials or 1, 15625), None if the table does not say."""

@@ -16,7 +16,6 @@ from nb201_env.envs.cell_vector import CellVectorEnv, nothing_found, query_info
 from nb201_env.envs.infos import Told
 from nb201_env.envs.masks import INDEX_OF_CODE, LegalOps
 from nb201_env.envs.problem import Problem
-from nb201_env.envs.rewards import REWARDS
 from nb201_env.envs.single import CellEnv, Info, Observation, checked_action, checked_options
 from nb201_env.envs.vector import Step
 from nb201_env.errors import NB201Error
@@ -29,7 +28,7 @@ UNSET = len(OPS)
 _EDGES, _OPS, _SLOTS = len(EDGES), len(OPS), len(OPS) + 1
 _SMALL_INDEX = INDEX_OF_CODE.astype(np.int16)  # scattered reads are quicker from a small table
 _CHOSEN = np.eye(_OPS, _SLOTS, dtype=np.float32)
-_REWARDS = tuple(name for name, reward in REWARDS.items() if reward.pays != "change")
+_WAYS = ("value", "rise")
 
 
 class BuildCellEnv(CellEnv):
@@ -104,7 +103,7 @@ class BuildCellEnv(CellEnv):
     `gymnasium.make_vec` makes `BuildCellVectorEnv`, whose own arguments are `autoreset_mode` and `budget_scope`.
     """
 
-    rewards: ClassVar[tuple[str, ...]] = _REWARDS
+    ways_to_pay: ClassVar[tuple[str, ...]] = _WAYS
     num_actions: ClassVar[int] = _OPS
     num_slots: ClassVar[int] = _SLOTS
 
@@ -185,7 +184,7 @@ class BuildCellVectorEnv(CellVectorEnv):
             `SameStep` at the step after, so that what the last step observed is not lost.
     """
 
-    rewards: ClassVar[tuple[str, ...]] = _REWARDS
+    ways_to_pay: ClassVar[tuple[str, ...]] = _WAYS
     num_actions: ClassVar[int] = _OPS
     num_slots: ClassVar[int] = _SLOTS
 

@@ -18,7 +18,8 @@ from nb201_env.envs.resets import RESET_OPTIONS, asks_for_new_search, changes_of
 from nb201_env.envs.vector import LanesEnv
 from nb201_env.errors import BudgetExhaustedError
 from nb201_env.simulation.column import NO_TRIAL
-from nb201_env.simulation.ledger import Bools, Found, Ledger, Rows, SharedSearch
+from nb201_env.simulation.ledger import Bools, Found, Ledger, Rows
+from nb201_env.simulation.shared import SharedSearch
 
 BUDGET_SCOPES = ("lane", "shared")
 
@@ -32,7 +33,7 @@ class CellVectorEnv(LanesEnv):
         problem: what the arguments name.
     """
 
-    rewards: ClassVar[tuple[str, ...]]
+    ways_to_pay: ClassVar[tuple[str, ...]]
     reset_options: ClassVar[tuple[str, ...]] = RESET_OPTIONS
     num_actions: ClassVar[int]
     num_slots: ClassVar[int]
@@ -63,7 +64,7 @@ class CellVectorEnv(LanesEnv):
     ):
         checks.one_of("budget_scope", budget_scope, BUDGET_SCOPES)
         problem = Problem.from_arguments(
-            self.rewards, table=table, dataset=dataset, recipe=recipe, epoch=epoch, split=split, trial=trial,
+            self.ways_to_pay, table=table, dataset=dataset, recipe=recipe, epoch=epoch, split=split, trial=trial,
             missing=missing, budget=budget, charge=charge, overrun=overrun, max_queries=max_queries,
             observation=observation, reward=reward, mask=mask, objectives=objectives, on_exhausted=on_exhausted,
         )  # fmt: skip

@@ -14,7 +14,6 @@ from nb201_env.envs.cell_vector import CellVectorEnv, nothing_found, query_info
 from nb201_env.envs.infos import Told
 from nb201_env.envs.problem import ONEHOT, Problem
 from nb201_env.envs.resets import RESET_OPTIONS
-from nb201_env.envs.rewards import REWARDS
 from nb201_env.envs.single import CellEnv, Info, Observation, checked_action, checked_options
 from nb201_env.envs.vector import Step
 from nb201_env.errors import NB201Error
@@ -56,7 +55,7 @@ def legal_edits(
     return np.asarray(np.where(legal.any(axis=1, keepdims=True), legal, ~moves), np.int8)
 
 
-_REWARDS = tuple(REWARDS)
+_WAYS = ("value", "rise", "change")
 _OPTIONS = (*RESET_OPTIONS, "start")
 
 
@@ -120,7 +119,7 @@ class EditCellEnv(CellEnv):
     `gymnasium.make_vec` makes `EditCellVectorEnv`, whose own arguments are `autoreset_mode` and `budget_scope`.
     """
 
-    rewards: ClassVar[tuple[str, ...]] = _REWARDS
+    ways_to_pay: ClassVar[tuple[str, ...]] = _WAYS
     reset_options: ClassVar[tuple[str, ...]] = _OPTIONS
     num_actions: ClassVar[int] = NUM_ACTIONS
     num_slots: ClassVar[int] = _OPS
@@ -235,7 +234,7 @@ class EditCellVectorEnv(CellVectorEnv):
             `SameStep` at the step after, so that what the last step observed is not lost.
     """
 
-    rewards: ClassVar[tuple[str, ...]] = _REWARDS
+    ways_to_pay: ClassVar[tuple[str, ...]] = _WAYS
     reset_options: ClassVar[tuple[str, ...]] = _OPTIONS
     num_actions: ClassVar[int] = NUM_ACTIONS
     num_slots: ClassVar[int] = _OPS

@@ -57,11 +57,11 @@ class Problem:
     allowed: npt.NDArray[np.bool_]
 
     @classmethod
-    def from_arguments(cls, rewards: Collection[str], **arguments: Any) -> Problem:
+    def from_arguments(cls, ways_to_pay: Collection[str], **arguments: Any) -> Problem:
         """Check an environment's arguments and read what they name.
 
         Args:
-            rewards: names that the argument `reward` may take.
+            ways_to_pay: which of the rewards the environment can pay.
             arguments: all of those of `nb201_env.envs.build.BuildCellEnv` but `render_mode`.
 
         Raises:
@@ -70,7 +70,8 @@ class Problem:
         """
         observation, reward, mask = arguments["observation"], arguments["reward"], arguments["mask"]
         checks.one_of("observation", observation, OBSERVATIONS)
-        checks.one_of("reward", reward, tuple(rewards))
+        payable = tuple(name for name, one in REWARDS.items() if one.pays in ways_to_pay)
+        checks.one_of("reward", reward, payable)
         checks.one_of("on_exhausted", arguments["on_exhausted"], ON_EXHAUSTED)
         checks.text("mask", mask, "none")
         pays, values = REWARDS[reward]
@@ -80,7 +81,7 @@ class Problem:
         rules = Rules(**{name: arguments[name] for name in _RULES})
         rules.check(column)
         objectives = Objectives(rules.objectives, column) if rules.objectives else None
-        everything = {"rewards": rewards, **arguments}
+        everything = {"ways_to_pay": ways_to_pay, **arguments}
         allowed = allowed_cells(mask, column)
         return cls(everything, column, rules, objectives, pays, values(column, objectives), allowed)
 

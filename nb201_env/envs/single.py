@@ -36,8 +36,8 @@ class CellEnv(gym.Env[Observation, int]):
 
     metadata = {"render_modes": list(RENDER_MODES), "render_fps": 4}  # noqa: RUF012 (Gymnasium declares it so)
 
-    rewards: ClassVar[tuple[str, ...]]
-    """Names that the argument `reward` may take."""
+    ways_to_pay: ClassVar[tuple[str, ...]]
+    """Of the rewards that the argument `reward` may name, see `nb201_env.envs.rewards.Reward`."""
     reset_options: ClassVar[tuple[str, ...]] = RESET_OPTIONS
     num_actions: ClassVar[int]
     num_slots: ClassVar[int]
@@ -66,7 +66,7 @@ class CellEnv(gym.Env[Observation, int]):
         self.render_mode = checked_render_mode(render_mode)
         self._begin_problem(
             Problem.from_arguments(
-                self.rewards, table=table, dataset=dataset, recipe=recipe, epoch=epoch, split=split, trial=trial,
+                self.ways_to_pay, table=table, dataset=dataset, recipe=recipe, epoch=epoch, split=split, trial=trial,
                 missing=missing, budget=budget, charge=charge, overrun=overrun, max_queries=max_queries,
                 observation=observation, reward=reward, mask=mask, objectives=objectives, on_exhausted=on_exhausted,
             )

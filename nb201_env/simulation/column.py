@@ -137,7 +137,7 @@ class Column:
             present=has.any(axis=1) & ~np.isnan(train).any(axis=0) & ~np.isnan(evaluation),
             images=table.num_images(dataset, **where),
         )
-        column._refuse_missing(missing)
+        _refuse_missing(column, missing)
         return column
 
     @property
@@ -148,7 +148,9 @@ class Column:
     @property
     def where(self) -> str:
         """The column's name in messages."""
-        return f"{self.dataset} / {self.recipe} / {self.split}"
+        rungs = ", ".join(map(str, self.rungs))
+        epochs = f"epoch {rungs}" if len(self.rungs) == 1 else f"some of the epochs {rungs}"
+        return f"{self.dataset} / {self.recipe} / {self.split} at {epochs}"
 
     @property
     def is_drawn(self) -> bool:
@@ -185,9 +187,9 @@ class Column:
         try:
             return self.rungs.index(checks.whole("epoch", epoch, 1))
         except ValueError:
+            rungs = ", ".join(map(str, self.rungs))
             raise MissingDataError(
-                f"{self.where} can be seen at the epochs {', '.join(map(str, self.rungs))}, not {epoch}: name it "
-                "in rungs"
+                f"{self.dataset} / {self.recipe} can be seen at the epochs {rungs}, not {epoch}: name it in rungs"
             ) from None
 
     def places(self, seed: int) -> Ints:
@@ -205,38 +207,31 @@ class Column:
         """Raise MissingDataError if one of some cells is not on offer."""
         absent = ~self.present[cells]
         if absent.any():
+            cell = np.asarray(cells)[absent].flat[0]
+            raise MissingDataError(f"cell {cell} is not on offer: the table has no value of it on {self.where}")
+
+
+def _refuse_missing(column: Column, missing: str) -> None:
+    """Refuse cells that lack a value or their seconds, all cells lacking one, and seconds that are none."""
+    way_out = "complete the table, or search the cells that are there with missing='mask'"
+    value, fix = "value", way_out
+    if isinstance(column.trial, int):
+        value, fix = f"trial {column.trial}", f"choose another trial, or 'mean' or 'per-search', or {way_out}"
+    for lacks, what, how in (
+        (column.count == 0, value, fix),
+        (np.isnan(column.train).any(axis=0), "seconds of training", way_out),
+        (np.isnan(column.evaluation), "seconds of evaluation", way_out),
+    ):
+        if lacks.any() and (missing == "refuse" or not column.present.any()):
             raise MissingDataError(
-                f"cell {np.asarray(cells)[absent].flat[0]} is not on offer: the table has no value of it on "
-                f"{self.where} at {self._epochs}"
+                f"{np.count_nonzero(lacks)} of {NUM_CELLS} cells have no {what} on {column.where}: {how}"
             )
-
-    @property
-    def _epochs(self) -> str:
-        rungs = ", ".join(map(str, self.rungs))
-        return f"epoch {rungs}" if len(self.rungs) == 1 else f"some of the epochs {rungs}"
-
-    def _refuse_missing(self, missing: str) -> None:
-        """Refuse cells that lack a value or their seconds, all cells lacking one, and seconds that are none."""
-        way_out = "complete the table, or search the cells that are there with missing='mask'"
-        value, fix = "value", way_out
-        if isinstance(self.trial, int):
-            value, fix = f"trial {self.trial}", f"choose another trial, or 'mean' or 'per-search', or {way_out}"
-        for lacks, what, how in (
-            (self.count == 0, value, fix),
-            (np.isnan(self.train).any(axis=0), "seconds of training", way_out),
-            (np.isnan(self.evaluation), "seconds of evaluation", way_out),
-        ):
-            if lacks.any() and (missing == "refuse" or not self.present.any()):
-                raise MissingDataError(
-                    f"{np.count_nonzero(lacks)} of {NUM_CELLS} cells have no {what} on {self.where} at {self._epochs}: "
-                    f"{how}"
-                )
-        for seconds in (*self.train, self.evaluation):
-            known = seconds[self.present]
-            if not 0.0 <= known.min() <= known.max() < math.inf:
-                raise NB201Error(
-                    f"{self.where}: seconds must be finite and from 0, got {known.min():g} to {known.max():g}"
-                )
+    for seconds in (*column.train, column.evaluation):
+        known = seconds[column.present]
+        if not 0.0 <= known.min() <= known.max() < math.inf:
+            raise NB201Error(
+                f"{column.where}: seconds must be finite and from 0, got {known.min():g} to {known.max():g}"
+            )
 
 
 def _checked_rungs(rungs: Sequence[int] | None, last: object, epoch: int | None) -> Sequence[int]:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from nb201_env.simulation.column import NO_TRIAL, Column, hashed_trials, seed_states
 from nb201_env.simulation.fields import RandomFields
 from nb201_env.simulation.objectives import Objectives, worth
-from nb201_env.simulation.oracle import Oracle
 from nb201_env.simulation.rules import Rules
 from nb201_env.space import NUM_CELLS
 
@@ -349,83 +348,3 @@ class Ledger:
         accounts["incumbent_accuracy"] = self.incumbent_accuracy(rows)
         accounts["seconds_left"] = np.maximum(0.0, self.budget(rows) - accounts["seconds_used"])
         return accounts
-
-
-class SharedSearch:
-    """One search whose workers are the rows: queries are charged in row order; see `Ledger` for the methods.
-
-    Attributes:
-        wall_seconds: simulated time on the wall, which advances by the slowest query of each wave; see `new_wave`.
-    """
-
-    def __init__(self, column: Column, rules: Rules, rows: int):
-        self._oracle, self.rows = Oracle(column, rules), rows
-        self.wall_seconds = self._wave_began = 0.0
-
-    @property
-    def exhausted(self) -> Bools:
-        """The same for all rows."""
-        return np.full(self.rows, self._oracle.exhausted)
-
-    def incumbent_accuracy(self, rows: Rows) -> Floats:
-        """The same for all rows."""
-        return np.full(rows.size, self._oracle.incumbent_accuracy)
-
-    def new_search(self, rows: Rows, seeds: npt.NDArray[np.uint64]) -> None:
-        """Start again with the first row's seed."""
-        self.wall_seconds = self._wave_began = 0.0
-        self._oracle.new_search(int(seeds[0]))
-
-    def new_wave(self) -> None:
-        """Queries from now on begin when all before have ended."""
-        self._wave_began = self.wall_seconds
-
-    def seen(self, rows: Rows, cells: npt.NDArray[np.integer[Any]]) -> Bools:
-        """Which cells the search has observed."""
-        return self._oracle.seen(cells)
-
-    def query(self, rows: Rows, cells: npt.NDArray[np.int64]) -> Found:
-        """Query one cell in each of some rows, one after the other."""
-        oracle = self._oracle
-        oracle.column.refuse_absent(cells)
-        found, rise = [], np.zeros(rows.size)
-        for number, cell in enumerate(cells.tolist()):
-            before = oracle.incumbent_worth
-            found.append(oracle.query(cell))
-            rise[number] = oracle.incumbent_worth - before
-        slowest = max((one.seconds for one in found), default=0.0)
-        self.wall_seconds = max(self.wall_seconds, self._wave_began + slowest)
-        trial = np.array([one.trial for one in found], np.int64)
-        repeat = np.array([one.repeat for one in found], bool)
-        return Found(
-            np.array([one.accuracy for one in found], np.float64),
-            np.array([one.seconds for one in found], np.float64),
-            trial,
-            np.array([one.observed for one in found], bool),
-            repeat,
-            rise,
-            self._places(cells, trial),
-            repeat - 1,
-        )
-
-    def _places(self, cells: npt.NDArray[np.int64], trial: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        column = self._oracle.column
-        if not column.is_drawn:
-            return cells
-        position = (column.order[cells] == trial[:, None]).argmax(axis=1)
-        return np.asarray(cells * column.numbers.size + position)
-
-    def accounts(self, rows: Rows) -> Arrays:
-        """Where the search stands, the same for all rows."""
-        oracle = self._oracle
-        state = {
-            "seconds_used": oracle.seconds_used,
-            "seconds_left": oracle.seconds_left,
-            "wall_seconds": self.wall_seconds,
-            "incumbent_index": oracle.incumbent_index,
-            "incumbent_accuracy": oracle.incumbent_accuracy,
-            "n_queries": oracle.n_queries,
-            "n_distinct": oracle.n_distinct,
-            "budget_exhausted": oracle.exhausted,
-        }
-        return {key: np.full(rows.size, value) for key, value in state.items()}

@@ -1,19 +1,15 @@
 """Reading a table: columns over all cells, single records, and what is there.
 
-    table = open_table("published")
-    table.accuracy("cifar10")                    # mean over trials at the last epoch, float32 (15625,)
-    table.query(6111, "cifar100").accuracy
-
 What a table does not hold raises MissingDataError with a list of what it does hold. A cell without a value is NaN.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,41 +17,20 @@ import numpy.typing as npt
 from nb201_env.checks import is_whole, one_of, shown
 from nb201_env.errors import MissingDataError, NB201Error, TableFormatError
 from nb201_env.space import NUM_CELLS, Cell, all_macs, all_params
-from nb201_env.tables.fingerprint import EPOCHS_PER_CHUNK, digest
-from nb201_env.tables.metadata import TableFiles, node_problems, parsed, read_metadata
-from nb201_env.tables.schema import MISSING_COUNT, NAME, SPLITS, TRAINED_ON
+from nb201_env.tables.arrays import StoredArrays, frozen, remembered
+from nb201_env.tables.curves import Curves, Trial, listed
+from nb201_env.tables.schema import SPLITS, TRAINED_ON
 
 if TYPE_CHECKING:
     import xarray
 
 Floats32 = npt.NDArray[np.float32]
 Floats64 = npt.NDArray[np.float64]
-Trial = int | Literal["mean", "all"]
 
 EMBEDDED = {"published": "published.zarr.zip", "mini": "mini.zarr.zip"}
 """Tables that come with the package."""
 
 DATA = Path(__file__).parent / "data"
-
-_CACHED_COLUMNS = 256
-
-
-class Split(NamedTuple):
-    """Where one split's values stand and how to read them.
-
-    Attributes:
-        path: of its group.
-        images: number of images evaluated.
-        epochs: evaluated epochs, ascending, from 1.
-        num_trials: number of repeat trainings, 0 if only means over them are known.
-        trial_seeds: training seed of each trial, None if not recorded.
-    """
-
-    path: str
-    images: int
-    epochs: tuple[int, ...]
-    num_trials: int
-    trial_seeds: tuple[int, ...] | None
 
 
 class Record(NamedTuple):
@@ -111,7 +86,7 @@ def open_table(where: str | os.PathLike[str] | Table) -> Table:
     return _open(path, (stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
 
 
-class Table:
+class Table(StoredArrays):
     """A benchmark table, read lazily and never changed. Use `open_table` to make one.
 
     Arguments that every column takes:
@@ -119,32 +94,23 @@ class Table:
     * recipe: None means the only one; where there are several, one must be named.
     * epoch: 1 to the recipe's length; None means the last.
     * trial: "mean" over the trials a cell has, "all" for a column each, or a number from 0.
-    * trained_on: `half` or `full`; None means, on CIFAR-10, `half` for train and valid (25,000 images) and `full` for
-      test (50,000), and elsewhere `full`.
+    * trained_on: `half` or `full`; None means `half` for train and valid where the table has nets of the data set that
+      were trained on half of its images, as those of CIFAR-10 were, and `full` for everything else.
 
-    Metadata is compared with the table's manifest when it is opened, and values with their hashes when they are first
-    read, so that damage is an error and never a number.
+    What is stored beneath is read by the methods of `nb201_env.tables.arrays.StoredArrays`.
 
     Attributes:
-        path: the folder or archive.
-        array: from the path of an array within the table to its values as stored, read-only and remembered.
         params: from a data set to the trainable parameters of all cells, int64 (15625,).
         macs: from a data set to the multiply-accumulates an image of all cells, int64 (15625,).
-        attributes: the table's own attributes, see `nb201_env.tables.schema`.
     """
 
     def __init__(self, path: Path):
-        self.path = path
-        self.attributes, self._nodes, self._names = read_metadata(path)
-        self._stores: dict[int, Any] = {}
-        self._sound: set[tuple[str, int]] = set()  # arrays, and which of their chunks, that have been found sound
-        self.params = _remembered(self._read_params)
-        self.macs = _remembered(self._read_macs)
-        self.array = _remembered(self._read_array)
-        self._column = _remembered(self._read_column)
-        self._split = _remembered(self._find_split)
-        self._foreign = lru_cache(_CACHED_COLUMNS)(self._find_foreign)
-        self._files_are_regular = lru_cache(_CACHED_COLUMNS)(self._check_files)
+        super().__init__(path)
+        self.params = remembered(self._read_params)
+        self.macs = remembered(self._read_macs)
+        self._values = remembered(self._read_values)
+        self._record_columns = remembered(self._read_record_columns)
+        self._curves = remembered(self._find_curves)
 
     # A table is opened again from its path in another process and is shared, never copied, in this one.
     def __reduce__(self) -> tuple[Any, ...]:
@@ -157,67 +123,10 @@ class Table:
         return f"<Table {self.name!r}: {', '.join(self.datasets)}>"
 
     @property
-    def store(self) -> Any:
-        """Where zarr reads the table from; one for each process, because a fork shares the position in an open file."""
-        if os.getpid() not in self._stores:
-            from zarr.core.sync import sync
-            from zarr.storage import LocalStore, ZipStore
-
-            kind = LocalStore if self.path.is_dir() else ZipStore
-            self._stores = {os.getpid(): sync(kind.open(self.path, read_only=True))}
-        return self._stores[os.getpid()]
-
-    @property
-    def root(self) -> Any:
-        """The table as a zarr.Group, for what the methods do not cover."""
-        import zarr
-
-        return zarr.open_group(self.store, mode="r", zarr_format=3)
-
-    def __contains__(self, path: str) -> bool:
-        """Whether the table was written with a group or array at a path; what is foreign is none of its values."""
-        return path in self._nodes
-
-    def _node(self, path: str) -> dict[str, Any]:
-        if not isinstance(path, str):
-            raise MissingDataError(f"a path within a table is a string, got {shown(path)}")
-        found = self._nodes.get(path) or self._foreign(path)
-        if found is None:
-            raise MissingDataError(f"table {self.name!r} has nothing at {shown(path)}")
-        return found
-
-    def _find_foreign(self, path: str) -> dict[str, Any] | None:
-        """Metadata of what another tool added after the table was written, which its own metadata does not name."""
-        if not all(map(NAME.fullmatch, path.split("/"))):
-            return None
-        name = f"{path}/zarr.json"
-        there = (self.path / name).is_file() if self._names is None else name in self._names
-        if not there:
-            return None
-        node = parsed(TableFiles(self.path).read(name), self.path)
-        for problem in node_problems(path, node):
-            raise TableFormatError(f"{self._at(path)} was added by another tool, and wrongly: {problem}")
-        return node
-
-    def attrs(self, path: str) -> Mapping[str, Any]:
-        """Attributes of a group or array, by its path."""
-        attributes: Mapping[str, Any] = self._node(path).get("attributes", {})
-        return attributes
-
-    def shape(self, path: str) -> tuple[int, ...]:
-        """Shape of an array, by its path."""
-        return tuple(self._node(path)["shape"])
-
-    @property
     def provenance(self) -> Mapping[str, Any]:
         """Where the values come from, empty if the table does not say."""
         provenance: Mapping[str, Any] = self.attributes.get("provenance", {})
         return provenance
-
-    @property
-    def name(self) -> str:
-        """Short name of the table."""
-        return str(self.attributes["name"])
 
     @property
     def fingerprint(self) -> str:
@@ -232,30 +141,30 @@ class Table:
     @cached_property
     def datasets(self) -> tuple[str, ...]:
         """Names of the data sets."""
-        return self._groups("")
+        return self.groups("")
 
     def recipes(self, dataset: str) -> tuple[str, ...]:
         """Names of the recipes that nets were trained by on a data set."""
-        return self._groups(self._dataset(dataset))
+        return self.groups(self._dataset(dataset))
 
     def splits(self, dataset: str, *, recipe: str | None = None, trained_on: str | None = None) -> tuple[str, ...]:
         """Splits that a recipe's nets were evaluated on; of all training sets together where none is named."""
         path = self._recipe(dataset, recipe)
-        sets = self._groups(path) if trained_on is None else (trained_on,)
-        present = {split for name in sets for split in self._groups(f"{path}/{name}")}
+        sets = self.groups(path) if trained_on is None else (trained_on,)
+        present = {split for name in sets for split in self.groups(f"{path}/{name}")}
         return tuple(split for split in SPLITS if split in present)
 
     def epochs(
         self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> tuple[int, ...]:
         """Epochs after which the nets were evaluated on a split, ascending, from 1."""
-        return self._split(dataset, recipe, split, trained_on).epochs
+        return self._curves(dataset, recipe, split, trained_on).epochs
 
     def trials(
         self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> tuple[int, ...]:
         """Numbers of the trials, none if the table holds only means over them. Not every cell need have each."""
-        return tuple(range(self._split(dataset, recipe, split, trained_on).num_trials))
+        return tuple(range(self._curves(dataset, recipe, split, trained_on).num_trials))
 
     def num_classes(self, dataset: str) -> int:
         """Number of classes of a data set."""
@@ -269,11 +178,21 @@ class Table:
         self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> int:
         """Number of images of a split."""
-        return self._split(dataset, recipe, split, trained_on).images
+        return self._curves(dataset, recipe, split, trained_on).images
 
     def last_epoch(self, dataset: str, *, recipe: str | None = None) -> int:
         """Length of a recipe's schedule in epochs."""
         return int(self.attrs(self._recipe(dataset, recipe))["epochs"])
+
+    def column(
+        self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
+    ) -> Curves:
+        """What one split holds of all cells, by epoch and trial.
+
+        Raises:
+            MissingDataError: if the table does not have the split.
+        """
+        return self._curves(dataset, recipe, split, trained_on)
 
     def accuracy(
         self,
@@ -293,7 +212,7 @@ class Table:
         Raises:
             MissingDataError: if the table does not have them.
         """
-        return self._column("accuracy", dataset, split, recipe, epoch, trial, trained_on)
+        return self._values("accuracy", dataset, split, recipe, epoch, trial, trained_on)
 
     def loss(
         self,
@@ -306,7 +225,7 @@ class Table:
         trained_on: str | None = None,
     ) -> Floats64:
         """Mean cross-entropies of all cells, read-only float64 shaped as in `accuracy`."""
-        return self._column("loss", dataset, split, recipe, epoch, trial, trained_on)
+        return self._values("loss", dataset, split, recipe, epoch, trial, trained_on)
 
     def has_train_seconds(self, dataset: str, *, recipe: str | None = None, trained_on: str | None = None) -> bool:
         """Whether the table says how long training takes."""
@@ -324,36 +243,34 @@ class Table:
         epoch = self._epoch(dataset, recipe, epoch)
         if f"{path}/epoch_seconds" in self:
             seconds = self.array(f"{path}/epoch_seconds").mean(axis=0)
-            return _frozen(seconds[0] * epoch if len(seconds) == 1 else seconds[:epoch].sum(axis=0))
+            return frozen(seconds[0] * epoch if len(seconds) == 1 else seconds[:epoch].sum(axis=0))
         if f"{path}/train_seconds" not in self:
-            raise MissingDataError(f"{self._at(path)} has no training seconds")
+            raise MissingDataError(f"{self.at(path)} has no training seconds")
         known = tuple(self.attrs(f"{path}/train_seconds")["epochs"])
         if epoch not in known:
-            raise MissingDataError(
-                f"{self._at(path)} has training seconds through epochs {_listed(known)}, not {epoch}"
-            )
-        return _frozen(self.array(f"{path}/train_seconds")[:, known.index(epoch)].mean(axis=0))
+            raise MissingDataError(f"{self.at(path)} has training seconds through epochs {listed(known)}, not {epoch}")
+        return frozen(self.array(f"{path}/train_seconds")[:, known.index(epoch)].mean(axis=0))
 
     def has_eval_seconds(
         self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> bool:
         """Whether the table says how long an evaluation pass takes; where not, `Oracle` charges 0 for it."""
-        return f"{self._split(dataset, recipe, split, trained_on).path}/eval_seconds" in self
+        return f"{self._curves(dataset, recipe, split, trained_on).path}/eval_seconds" in self
 
     def eval_seconds(
         self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
     ) -> Floats64:
         """GPU-seconds of one pass over a split, float64 of shape (15625,); a mean over what the table distinguishes."""
-        path = self._split(dataset, recipe, split, trained_on).path
+        path = self._curves(dataset, recipe, split, trained_on).path
         if not self.has_eval_seconds(dataset, recipe=recipe, split=split, trained_on=trained_on):
-            raise MissingDataError(f"{self._at(path)} has no evaluation seconds")
-        return _frozen(self.array(f"{path}/eval_seconds").mean(axis=(0, 1)))
+            raise MissingDataError(f"{self.at(path)} has no evaluation seconds")
+        return frozen(self.array(f"{path}/eval_seconds").mean(axis=(0, 1)))
 
     def latency(self, dataset: str) -> Floats64:
         """Seconds to evaluate one batch of 256 images, float64 of shape (15625,)."""
         path = f"{self._dataset(dataset)}/latency"
         if path not in self:
-            raise MissingDataError(f"{self._at(dataset)} has no latencies")
+            raise MissingDataError(f"{self.at(dataset)} has no latencies")
         return self.array(path)
 
     def query(
@@ -373,37 +290,8 @@ class Table:
             MissingDataError: if the table does not hold the accuracy at all; costs that it lacks are NaN.
         """
         index = cell if type(cell) is int and 0 <= cell < NUM_CELLS else Cell.parse(cell).index
-        columns = self._query_columns(dataset, split, recipe, epoch, trial, trained_on)
+        columns = self._record_columns(dataset, split, recipe, epoch, trial, trained_on)
         return Record(index, *(column[index] for column in columns))
-
-    @cached_property
-    def _query_columns(self) -> Any:
-        @_remembered
-        def columns(
-            dataset: str, split: str, recipe: str | None, epoch: int | None, trial: Any, trained_on: str | None
-        ) -> list[list[Any]]:
-            accuracy = self.accuracy(
-                dataset, split=split, recipe=recipe, epoch=epoch, trial=trial, trained_on=trained_on
-            )
-            if accuracy.ndim > 1:
-                raise NB201Error("a record holds one accuracy: trial must be 'mean' or a number, got 'all'")
-            absent = np.full(accuracy.shape, np.nan)
-
-            def or_absent(read: Any, *arguments: Any, **nets: Any) -> Any:
-                try:
-                    return read(*arguments, **nets)
-                except MissingDataError:
-                    return absent
-
-            nets = self._training(dataset, recipe, split, trained_on).rpartition("/")[2]
-            costs = (
-                or_absent(self.train_seconds, dataset, recipe=recipe, epoch=epoch, trained_on=nets),
-                or_absent(self.eval_seconds, dataset, recipe=recipe, split=split, trained_on=nets),
-                or_absent(self.latency, dataset),
-            )
-            return [c.tolist() for c in (accuracy, *costs, self.params(dataset), self.macs(dataset))]
-
-        return columns
 
     def verify(self) -> list[str]:
         """Read and check everything; what is wrong, each with its place, empty if nothing is."""
@@ -418,13 +306,6 @@ class Table:
         return to_xarray(self)
 
     # --- finding things, with errors that say what there is -------------------------------------------------------
-
-    def _groups(self, path: str) -> tuple[str, ...]:
-        below = [node.rpartition("/") for node, about in self._nodes.items() if about["node_type"] == "group"]
-        return tuple(sorted((name for parent, _, name in below if parent == path), key=lambda name: (len(name), name)))
-
-    def _at(self, path: str) -> str:
-        return f"table {self.name!r}, {path.replace('/', ' / ')}"
 
     def _choose(self, what: str, wanted: object, present: Iterable[str], where: str = "") -> str:
         present = tuple(present)
@@ -442,33 +323,27 @@ class Table:
         present = self.recipes(dataset)
         if recipe is None:
             if len(present) != 1:
-                raise MissingDataError(f"{self._at(dataset)}: name a recipe, there are several: {', '.join(present)}")
+                raise MissingDataError(f"{self.at(dataset)}: name a recipe, there are several: {', '.join(present)}")
             recipe = present[0]
         return f"{dataset}/{self._choose('recipe', recipe, present, dataset)}"
 
     def _training(self, dataset: str, recipe: str | None, split: str, trained_on: str | None) -> str:
         path = self._recipe(dataset, recipe)
         if trained_on is None:
-            trained_on = "half" if dataset == "cifar10" and split in ("train", "valid") else "full"
+            trained_on = "half" if split in ("train", "valid") and self._has_half(dataset) else "full"
         else:
             one_of("trained_on", trained_on, TRAINED_ON)
-        return f"{path}/{self._choose('training set', trained_on, self._groups(path), path)}"
+        return f"{path}/{self._choose('training set', trained_on, self.groups(path), path)}"
 
-    def _find_split(self, dataset: str, recipe: str | None, split: str, trained_on: str | None) -> Split:
+    def _has_half(self, dataset: str) -> bool:
+        return any("half" in self.groups(f"{dataset}/{recipe}") for recipe in self.recipes(dataset))
+
+    def _find_curves(self, dataset: str, recipe: str | None, split: str, trained_on: str | None) -> Curves:
         one_of("split", split, SPLITS)
         if trained_on is None:  # first the wider complaint: of all training sets none has the split
             self._choose("split", split, self.splits(dataset, recipe=recipe), self._recipe(dataset, recipe))
         training = self._training(dataset, recipe, split, trained_on)
-        path = f"{training}/{self._choose('split', split, self._groups(training), training)}"
-        about = self.attrs(path)
-        seeds = about["trial_seeds"]
-        return Split(
-            path,
-            images=int(about["images"]),
-            epochs=tuple(self.array(f"{path}/epoch").tolist()),
-            num_trials=self.shape(f"{path}/correct")[0] if f"{path}/correct" in self else 0,
-            trial_seeds=None if seeds is None else tuple(seeds),
-        )
+        return Curves(self, f"{training}/{self._choose('split', split, self.groups(training), training)}")
 
     def _epoch(self, dataset: str, recipe: str | None, epoch: int | None) -> int:
         last = self.last_epoch(dataset, recipe=recipe)
@@ -476,71 +351,40 @@ class Table:
             return last
         if not is_whole(epoch) or not 1 <= epoch <= last:
             path = self._recipe(dataset, recipe)
-            raise MissingDataError(f"{self._at(path)} has epochs 1 to {last}, not {shown(epoch)}")
+            raise MissingDataError(f"{self.at(path)} has epochs 1 to {last}, not {shown(epoch)}")
         return int(epoch)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    def _read_array(self, path: str) -> npt.NDArray[Any]:
-        return _frozen(self._checked(path, self._read(path, ...), 0, self.attrs(path).get("sha256")))
-
-    def _read_epoch(self, path: str, position: int) -> npt.NDArray[Any]:
-        """One epoch of an array whose last dimensions are epochs and cells; the chunk that holds it is checked."""
-        attributes, epochs = self.attrs(path), self.shape(path)[-2]
-        chunks = attributes.get("chunks", {"epochs": epochs, "sha256": [attributes.get("sha256")]})
-        try:
-            size = chunks["epochs"]
-            number, row = divmod(position, size)
-            hash_ = chunks["sha256"][number]
-        except (TypeError, KeyError, IndexError, ZeroDivisionError):
-            raise TableFormatError(f"{self._at(path)} is damaged: its attribute chunks is {shown(chunks)}") from None
-        if size > EPOCHS_PER_CHUNK and "chunks" not in attributes:  # of version 1
-            return self._read(path, (..., position, slice(None)))
-        values = self._read(path, (..., slice(number * size, (number + 1) * size), slice(None)))
-        return self._checked(path, values, number, hash_)[..., row, :]
-
-    def _checked(self, path: str, values: npt.NDArray[Any], number: int, hash_: str | None) -> npt.NDArray[Any]:
-        """Values that have the hash that was stored when they were written, if one was."""
-        if hash_ is not None and (path, number) not in self._sound:
-            if digest(values) != hash_:
-                raise TableFormatError(f"{self._at(path)} is damaged: its values are not those that were written")
-            self._sound.add((path, number))
-        return values
-
-    def _read(self, path: str, selection: Any) -> npt.NDArray[Any]:
-        import zarr
-        from zarr.storage import StorePath
-
-        node = self._node(path)
-        if node.get("node_type") != "array":
-            raise MissingDataError(f"{self._at(path)} is no array")
-        self._files_are_regular(path)
-        try:
-            return np.asarray(zarr.Array.from_dict(StorePath(self.store, path), node)[selection])
-        except Exception as error:  # a codec, a checksum or the store: all mean that the bytes are not what was written
-            why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise TableFormatError(f"{self._at(path)} cannot be read: the file is damaged ({why})") from error
-
-    def _check_files(self, path: str) -> bool:
-        """Refuse an array with a link or a pipe among its files, which might be read for ever."""
-        if self._names is None:
-            files = TableFiles(self.path / path)
-            for name in files.names():
-                if not files.is_regular(name):
-                    raise TableFormatError(f"{self._at(path)} is damaged: its file {name} is no regular file")
-        return True
+    def _read_record_columns(
+        self, dataset: str, split: str, recipe: str | None, epoch: int | None, trial: Any, trained_on: str | None
+    ) -> list[list[Any]]:
+        """What records hold, of all cells, as lists; costs that the table lacks are NaN."""
+        accuracy = self.accuracy(dataset, split=split, recipe=recipe, epoch=epoch, trial=trial, trained_on=trained_on)
+        if accuracy.ndim > 1:
+            raise NB201Error("a record holds one accuracy: trial must be 'mean' or a number, got 'all'")
+        nets = self._training(dataset, recipe, split, trained_on).rpartition("/")[2]
+        costs: list[npt.NDArray[Any]] = []
+        for read, which in (
+            (self.train_seconds, {"recipe": recipe, "epoch": epoch, "trained_on": nets}),
+            (self.eval_seconds, {"recipe": recipe, "split": split, "trained_on": nets}),
+            (self.latency, {}),
+        ):
+            try:
+                costs.append(read(dataset, **which))
+            except MissingDataError:
+                costs.append(np.full(NUM_CELLS, np.nan))
+        return [column.tolist() for column in (accuracy, *costs, self.params(dataset), self.macs(dataset))]
 
     def _read_params(self, dataset: str) -> npt.NDArray[np.int64]:
         path = f"{self._dataset(dataset)}/params"
-        return self.array(path) if path in self else _frozen(all_params(self.num_classes(dataset)))
+        return self.array(path) if path in self else frozen(all_params(self.num_classes(dataset)))
 
     def _read_macs(self, dataset: str) -> npt.NDArray[np.int64]:
-        path = f"{self._dataset(dataset)}/macs"
-        return (
-            self.array(path) if path in self else _frozen(all_macs(self.num_classes(dataset), self.image_size(dataset)))
-        )
+        path, size = f"{self._dataset(dataset)}/macs", self.image_size(dataset)
+        return self.array(path) if path in self else frozen(all_macs(self.num_classes(dataset), size))
 
-    def _read_column(
+    def _read_values(
         self,
         name: str,
         dataset: str,
@@ -550,67 +394,6 @@ class Table:
         trial: Trial,
         trained_on: str | None,
     ) -> npt.NDArray[Any]:
-        where = self._split(dataset, recipe, split, trained_on)
-        epoch = self._epoch(dataset, recipe, epoch)
-        if epoch not in where.epochs:
-            raise MissingDataError(f"{self._at(where.path)} has epochs {_listed(where.epochs)}, not {epoch}")
-        if not is_whole(trial) and not (isinstance(trial, str) and trial in ("mean", "all")):
-            raise NB201Error(f"trial must be 'mean', 'all' or a number, got {shown(trial)}")
-        trials = self._per_trial(name, where, where.epochs.index(epoch))
-        if trial == "mean":
-            present = ~np.isnan(trials)
-            with np.errstate(invalid="ignore"):
-                values = np.where(present, trials, 0.0).sum(axis=0) / present.sum(axis=0)
-        elif where.num_trials == 0:
-            raise MissingDataError(f"{self._at(where.path)} holds only means over trials, not trial {trial!r}")
-        elif trial == "all":
-            values = trials.T
-        elif not 0 <= int(trial) < where.num_trials:
-            raise MissingDataError(f"{self._at(where.path)} has trials 0 to {where.num_trials - 1}, not {trial!r}")
-        else:
-            values = trials[int(trial)]
-        return _frozen(values.astype(np.float32 if name == "accuracy" else np.float64))
-
-    def _per_trial(self, name: str, where: Split, position: int) -> Floats64:
-        """Values at one epoch, float64 of shape (trials, 15625), NaN where missing; means are one trial."""
-        if name == "accuracy" and f"{where.path}/correct" in self:
-            counts = self._read_epoch(f"{where.path}/correct", position)
-            return np.where(counts == MISSING_COUNT[counts.dtype.name], np.nan, counts / where.images)
-        path = f"{where.path}/{name}"
-        if path not in self:
-            raise MissingDataError(f"{self._at(where.path)} has no {name}")
-        values = self._read_epoch(path, position)
-        return values[None] if values.ndim == 1 else values
-
-
-_Result = TypeVar("_Result")
-
-
-def _remembered(function: Callable[..., _Result]) -> Callable[..., _Result]:
-    """The function with a memory of its last results, in which 1 is neither True nor 1.0."""
-    cached = lru_cache(_CACHED_COLUMNS, typed=True)(function)
-
-    def call(*arguments: Any) -> _Result:
-        try:
-            return cached(*arguments)
-        except TypeError:
-            for argument in arguments:
-                if argument.__hash__ is None:
-                    raise NB201Error(
-                        f"a name, an epoch or a trial is a string, a whole number or None, got {shown(argument)}"
-                    ) from None
-            raise
-
-    return call
-
-
-def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    array.flags.writeable = False
-    return array
-
-
-def _listed(epochs: tuple[int, ...]) -> str:
-    """1..200, or the numbers themselves where they are not all there."""
-    if len(epochs) > 2 and epochs == tuple(range(epochs[0], epochs[-1] + 1)):
-        return f"{epochs[0]}..{epochs[-1]}"
-    return ", ".join(map(str, epochs)) or "none"
+        curves = self._curves(dataset, recipe, split, trained_on)
+        values = curves.values(name, self._epoch(dataset, recipe, epoch), trial)
+        return frozen(values.astype(np.float32 if name == "accuracy" else np.float64))

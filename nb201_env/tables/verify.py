@@ -12,9 +12,9 @@ from typing import Any
 
 from nb201_env.tables.fingerprint import chunk_digests, digest, fingerprints
 from nb201_env.tables.metadata import TableFiles, read_manifest
+from nb201_env.tables.packing import ZIP_HASH, hash_of_start
 from nb201_env.tables.schema import MANIFEST, attribute_problems, place, shape_problems, value_problems
 from nb201_env.tables.table import Table
-from nb201_env.tables.writer import ZIP_HASH, hash_of_start
 
 NOT_REGULAR = "is no regular file"
 

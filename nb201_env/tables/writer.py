@@ -11,10 +11,7 @@ Whatever the source, values and names are checked here, once.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,9 +25,9 @@ from nb201_env import checks
 from nb201_env.errors import NB201Error
 from nb201_env.files import flush, in_folder, locked, remove, unfinished
 from nb201_env.tables.fingerprint import EPOCHS_PER_CHUNK, chunk_digests, digest, fingerprints
+from nb201_env.tables.packing import consolidate, pack, write_manifest
 from nb201_env.tables.schema import (
     FORMAT,
-    MANIFEST,
     MAX_CLASSES,
     MAX_EPOCH,
     MAX_IMAGE_SIZE,
@@ -44,8 +41,6 @@ from nb201_env.tables.schema import (
     shape_problems,
     value_problems,
 )
-
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever the same table is written
 
 
 def count_dtype(images: int) -> str:
@@ -327,13 +322,13 @@ class TableWriter:
     def _finish(self) -> None:
         training, timing = fingerprints(self.root)
         self.root.update_attributes({"fingerprint": training, "timing_fingerprint": timing})
-        _consolidate(self._partial)
-        _write_manifest(self._partial)
+        consolidate(self._partial)
+        write_manifest(self._partial)
         checked_path(self.path, self._replace)
         if self.path.suffix == ".zip":
             archive = unfinished(self.path, "packed-")
             try:
-                _pack(self._partial, archive)
+                pack(self._partial, archive)
                 flush(archive)
                 os.replace(archive, self.path)
             finally:
@@ -386,51 +381,3 @@ def _settle() -> None:
         await asyncio.gather(*others, return_exceptions=True)
 
     sync(cancel())
-
-
-def _consolidate(folder: Path) -> None:
-    """Copy all metadata into the root's, so that one read opens a table."""
-    import zarr
-
-    with warnings.catch_warnings():
-        # Version 3 of the Zarr specification does not mention consolidated metadata yet; readers may ignore it.
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        zarr.consolidate_metadata(str(folder))
-
-
-def _files_of(folder: Path) -> list[tuple[str, Path]]:
-    """Every file in a folder by its path within it."""
-    return sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
-
-
-def _write_manifest(folder: Path) -> None:
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n" for name, path in _files_of(folder)]
-    (folder / MANIFEST).write_text("".join(lines), encoding="utf-8", newline="\n")
-
-
-ZIP_HASH = b"sha256:"
-"""An archive ends with a comment of this and the SHA-256, in hexadecimal, of all bytes before those digits."""
-
-
-def _pack(folder: Path, archive: Path) -> None:
-    """Copy a folder into a zip that stores its files uncompressed, as zarr.storage.ZipStore reads them."""
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
-        for name, path in _files_of(folder):
-            target.writestr(zipfile.ZipInfo(name, _ZIP_DATE), path.read_bytes())
-        target.comment = ZIP_HASH + b"0" * 64
-    with archive.open("r+b") as file:
-        file.seek(0, os.SEEK_END)
-        end = file.tell() - 64
-        file.seek(0)
-        found = hash_of_start(file, end)
-        file.seek(end)
-        file.write(found.encode())
-
-
-def hash_of_start(file: Any, count: int) -> str:
-    """SHA-256 of the first bytes of an open file, in hexadecimal."""
-    found = hashlib.sha256()
-    while count > 0 and (block := file.read(min(count, 1 << 20))):
-        found.update(block)
-        count -= len(block)
-    return found.hexdigest()

@@ -92,7 +92,7 @@ def test_the_highest_rung_is_recommended_before_the_best_value(column):
 
 def test_prices_are_the_same_of_numbers_and_of_arrays():
     rng = np.random.default_rng(0)
-    train, evaluation, before, seen = rng.random((3, 50)).tolist() + [rng.integers(2, size=50).tolist()]
+    train, evaluation, before, seen = [*rng.random((3, 50)).tolist(), rng.integers(2, size=50).tolist()]
     for charge in ("fresh", "resume", "cached"):
         rules = Rules(charge=charge, max_queries=5)
         arrays = rules.price(*map(np.array, (train, evaluation, before, seen)))
