@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 
-from nb201_env import Oracle, SimulatedClock
+from nb201_env import Column, Oracle, Rules
+from nb201_env.envs.rewards import REWARDS, SEARCH_REWARDS
 from nb201_env.registration import ENVIRONMENTS
 from nb201_env.tables import schema
 
@@ -133,12 +135,26 @@ print(env.observation_space, env.action_space)
 
 {sections}
 
+### Values of `reward`
+
+{rewards}
+
 ### Defaults
 
 ```text
 {defaults}
 ```
 """
+
+
+def rewards_of(cls: Any) -> str:
+    """What an environment can pay."""
+    rewards: dict[str, Any] = (
+        SEARCH_REWARDS
+        if not hasattr(cls, "ways_to_pay")
+        else {name: reward for name, reward in REWARDS.items() if reward.pays in cls.ways_to_pay}
+    )
+    return "\n".join(f"* `{name}`: {reward.about}." for name, reward in rewards.items())
 
 
 def environment(name: str) -> str:
@@ -149,10 +165,8 @@ def environment(name: str) -> str:
     summary, _, sections = inspect.cleandoc(cls.__doc__).partition("\n\n")
     parameters = {
         parameter.name: parameter.default
-        for base in reversed(cls.__mro__)
-        if base.__module__.startswith("nb201_env.") and "__init__" in vars(base)
-        for parameter in inspect.signature(base.__init__).parameters.values()
-        if parameter.default is not parameter.empty and parameter.name != "lanes"
+        for parameter in inspect.signature(cls).parameters.values()
+        if parameter.default is not parameter.empty
     }
     env = gym.make(name)
     return _ENVIRONMENT_PAGE.format(
@@ -162,33 +176,43 @@ def environment(name: str) -> str:
         sections=sections,
         actions=env.action_space,
         observations=env.observation_space,
+        rewards=rewards_of(cls),
         defaults="\n".join(f"{key} = {value!r}" for key, value in parameters.items()),
     )
 
 
 _ORACLE_PAGE = """# What a search sees, and what it costs
 
-<!-- made from the docstrings of nb201_env/simulation/oracle.py and clock.py by docs/make_pages.py -->
+<!-- made from the docstrings of nb201_env/simulation by docs/make_pages.py -->
 
-The environments are built on two classes, which take the same arguments and can be used alone:
+A search is over a *column* of a table, under *rules*. Neither changes while it runs; what does change, seconds, incumbent and
+draws of trials, is an *oracle*. The environments are built on the three, and they can be used alone:
 
 ```python
-from nb201_env import Oracle, SimulatedClock, open_table
+from nb201_env import Column, Oracle, Rules
 
-oracle = Oracle(open_table("published"), "cifar100", seed=0, clock=SimulatedClock(budget=200_000))
+oracle = Oracle(Column.open("published", "cifar100"), Rules(budget=200_000), seed=0)
 print(oracle.query(6111))
-print(oracle.evaluate([9930, 13714]).accuracy, oracle.clock.seconds_left)
+print(oracle.evaluate([9930, 13714]).accuracy, oracle.seconds_left)
+
+oracle = Oracle.open("mini", "gratings", rungs=[1, 3, 8], budget=50, charge="resume")    # the same in one call
+print(oracle.query(6111, epoch=1).seconds, oracle.query(6111, epoch=8).seconds)
 ```
 
-On the table `published`, evaluation seconds are not known and count as 0.
+On the table `published`, evaluation seconds are not known and count as 0. Many searches at once, as arrays, are a
+`nb201_env.simulation.ledger.Ledger`, of which vector environments are made.
+
+## `nb201_env.Column.open`
+
+{column}
+
+## `nb201_env.Rules`
+
+{rules}
 
 ## `nb201_env.Oracle`
 
 {oracle}
-
-## `nb201_env.SimulatedClock`
-
-{clock}
 """
 
 
@@ -207,10 +231,12 @@ def as_markdown(docstring: str) -> str:
     return "\n".join(lines)
 
 
-def oracle_and_clock() -> str:
+def oracle_and_rules() -> str:
     """The page of what a search sees and pays."""
     return _ORACLE_PAGE.format(
-        oracle=as_markdown(Oracle.__doc__ or ""), clock=as_markdown(SimulatedClock.__doc__ or "")
+        column=as_markdown(Column.open.__doc__ or ""),
+        rules=as_markdown(Rules.__doc__ or ""),
+        oracle=as_markdown(Oracle.__doc__ or ""),
     )
 
 
@@ -219,7 +245,7 @@ def page_name(name: str) -> str:
     return "environments/" + re.sub(r"(?<!^)(?=[A-Z])", "-", name[6:-3]).lower() + ".md"
 
 
-PAGES: dict[str, Callable[[], str]] = {"table-format.md": table_format, "oracle-and-clock.md": oracle_and_clock} | {
+PAGES: dict[str, Callable[[], str]] = {"table-format.md": table_format, "oracle-and-rules.md": oracle_and_rules} | {
     page_name(name): partial(environment, name) for name in ENVIRONMENTS
 }
 

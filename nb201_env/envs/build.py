@@ -51,15 +51,12 @@ class BuildCellEnv(CellEnv):
     With `reward="improvement"` the one-hot vector has one more entry, the incumbent's accuracy (0 before any).
 
     ## Rewards
-    0 until the sixth step, which pays, by the argument `reward`:
-    * `accuracy`: the observed accuracy as a fraction.
-    * `log-error`: -log(1 - accuracy).
-    * `improvement`: by how much the incumbent of the search rose.
-    * `regret`: accuracy less the best mean accuracy of all cells, at most about 0. It uses privileged knowledge.
+    0 until the sixth step, which pays what the argument `reward` names: `accuracy`, the observed accuracy as a
+    fraction, or another of `nb201_env.envs.rewards.REWARDS`, but for those that pay changes between cells.
 
     With `objectives`, each weight times its objective (as a share of the table's largest) is subtracted from the
-    reward; a cell beyond a limit is paid minus the shares by which it exceeds its limits. The incumbent is by accuracy
-    alone.
+    accuracy, or from what the reward makes of it; a cell beyond a limit is worth minus the shares by which it exceeds
+    its limits. The incumbent is the observed cell of highest worth in this sense, the first of equals.
 
     ## Starting state
     No edge is chosen. `reset(seed=…)` and `reset(options={"new_search": True})` begin a new search: second 0, no
@@ -70,17 +67,19 @@ class BuildCellEnv(CellEnv):
     does not fit the budget, and at the first step of every later episode.
 
     ## Arguments
-    * `table`: name or path of a table. `dataset`, `recipe`, `epoch`, `split`, `trial`: see
-      [the oracle](../oracle-and-clock.md).
-    * `budget`, `charge`, `overrun`, `max_queries`: see [the clock](../oracle-and-clock.md).
+    * `table`: name or path of a table. `dataset`, `recipe` (None: the only one), `epoch` (None: the last), `split`
+      (valid or train), `trial` (per-search, per-query, mean or a number): what is searched, see
+      [the column](../oracle-and-rules.md).
+    * `missing`: `refuse` a table that lacks a value of some cell, or `mask`: such cells are not on offer. They are
+      illegal where the mask is heeded, and building one is an error.
+    * `budget` (None: no limit), `charge`, `overrun`, `max_queries`: see [the rules](../oracle-and-rules.md).
     * `observation`, `reward`: as above.
     * `mask`: which ops are legal: those from which some completion is an allowed cell. `none`: all of them;
       `connected`: cells whose output depends on the input; `canonical`: one cell of each class of exactly equal ones;
       `unseen`: cells that the search has not observed; `params<=X`: cells of at most X parameters. Where no op is
       legal, all are. A mask advises: an agent that ignores it is not stopped. `action_masks()` returns it as bool.
     * `objectives`: what counts beside the reward: a dict from error, params, macs, latency and train_seconds to a
-      weight, or to a limit such as `"<=500000"`; with the rewards accuracy and log-error. Latency is in seconds a batch
-      of 256 images.
+      weight, or to a limit such as `"<=500000"`. Latency is in seconds a batch of 256 images.
     * `on_exhausted`: `truncate` as above, or `raise` a BudgetExhaustedError instead of beginning another episode.
     * `render_mode`: `ansi` (text), `rgb_array` (an image; needs matplotlib) or None.
 

@@ -80,15 +80,13 @@ class EditCellEnv(CellEnv):
     With `reward="improvement"` the one-hot vector has one more entry, the incumbent's accuracy (0 before any).
 
     ## Rewards
-    At every step, by the argument `reward`:
-    * `accuracy`: the observed accuracy of the present cell as a fraction.
-    * `change`: by how much it differs from that of the cell before, so that an episode's rewards add up to the
-      difference between its last cell and its first.
-    * `log-error`, `improvement`, `regret`: as in `NB201/BuildCell-v0`.
+    At every step what the argument `reward` names of the present cell: `accuracy`, the observed accuracy as a fraction,
+    `change`, by how much it differs from that of the cell before, so that an episode's rewards add up to the difference
+    between its last cell and its first, or another of `nb201_env.envs.rewards.REWARDS`.
 
     With `objectives`, each weight times its objective (as a share of the table's largest) is subtracted from the
-    accuracy; a cell beyond a limit counts as minus the shares by which it exceeds its limits. The incumbent is by
-    accuracy alone.
+    accuracy, or from what the reward makes of it; a cell beyond a limit is worth minus the shares by which it exceeds
+    its limits. The incumbent is the observed cell of highest worth in this sense, the first of equals.
 
     ## Starting state
     A cell drawn uniformly, or that of `reset(options={"start": …})`: an index, an arch string or six ops. It is queried
@@ -104,9 +102,21 @@ class EditCellEnv(CellEnv):
     * `mask`: `none`: all 30 actions are legal. Otherwise the op that is there is not, and of the rest those are that
       lead to an allowed cell: `connected`, `canonical`, `unseen`, `params<=X`, as in `NB201/BuildCell-v0`. Where no
       action is legal, all that change the cell are. A mask advises: an agent that ignores it is not stopped.
-    * All others: as in `NB201/BuildCell-v0`.
+    * `table`: name or path of a table. `dataset`, `recipe` (None: the only one), `epoch` (None: the last), `split`
+      (valid or train), `trial` (per-search, per-query, mean or a number): what is searched, see
+      [the column](../oracle-and-rules.md).
+    * `missing`: `refuse` a table that lacks a value of some cell, or `mask`: such cells are not on offer. They are
+      illegal where the mask is heeded, and going to one is an error.
+    * `budget` (None: no limit), `charge`, `overrun`, `max_queries`: see [the rules](../oracle-and-rules.md).
+    * `observation`, `reward`: as above.
+    * `objectives`: what counts beside the reward: a dict from error, params, macs, latency and train_seconds to a
+      weight, or to a limit such as `"<=500000"`. Latency is in seconds a batch of 256 images.
+    * `on_exhausted`: `truncate` as above, or `raise` a BudgetExhaustedError instead of beginning another episode.
+    * `render_mode`: `ansi` (text), `rgb_array` (an image; needs matplotlib) or None.
 
-    `reset` takes the options of `NB201/BuildCell-v0` and `start`, which is one cell for all lanes.
+    `reset` takes the options `start`, which is one cell for all lanes, `new_search`, `budget`, `dataset`, `recipe`,
+    `epoch` and `trial_seed`; all but `start` begin a new search. `budget`, `dataset`, `recipe` and `epoch` stay set;
+    `trial_seed`, from which the trials are drawn, is for that search alone, and the same for all lanes.
 
     ## Info
     After every step and every reset, what `NB201/BuildCell-v0` says at the end of an episode, about the present cell. A

@@ -74,7 +74,7 @@ class Problem:
         checks.one_of("reward", reward, payable)
         checks.one_of("on_exhausted", arguments["on_exhausted"], ON_EXHAUSTED)
         checks.text("mask", mask, "none")
-        pays, values = REWARDS[reward]
+        pays, values, _ = REWARDS[reward]
         if pays == "rise" and observation == "index":
             raise NB201Error(f"reward={reward!r} shows the incumbent's accuracy: use observation='onehot' or 'dict'")
         column = Column.open(**{name: arguments[name] for name in _COLUMN})

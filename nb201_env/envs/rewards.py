@@ -27,10 +27,12 @@ class Reward(NamedTuple):
             before; `rise`, by how much the worth of the search's incumbent rose (0 before any), so that the rewards of
             a search add up to what its last incumbent is worth.
         column: makes the values of all cells and trials at the last rung, float64 (15625, trials).
+        about: what it is, for the documentation.
     """
 
     pays: Literal["value", "rise", "change"]
     column: Callable[[Column, Objectives | None], Floats]
+    about: str
 
 
 def _worth(column: Column, objectives: Objectives | None) -> Floats:
@@ -53,11 +55,13 @@ def _regret(column: Column, objectives: Objectives | None) -> Floats:
 
 
 REWARDS = {
-    "accuracy": Reward("value", _worth),
-    "log-error": Reward("value", _log_error),
-    "improvement": Reward("rise", _worth),
-    "regret": Reward("value", _regret),
-    "change": Reward("change", _worth),
+    "accuracy": Reward("value", _worth, "the observed accuracy as a fraction"),
+    "log-error": Reward("value", _log_error, "-log(1 - accuracy); an error of nothing counts as half an image"),
+    "improvement": Reward(
+        "rise", _worth, "by how much the worth of the search's incumbent rose, 0 counting before any"
+    ),
+    "regret": Reward("value", _regret, "the accuracy less the best mean of all cells; it uses privileged knowledge"),
+    "change": Reward("change", _worth, "by how much the accuracy differs from that of the cell before"),
 }
 """Rewards of the environments that query cells one by one."""
 
@@ -68,10 +72,12 @@ class SearchReward(NamedTuple):
     Attributes:
         at_purchase: from the incumbent's worth before and after a purchase, its price and the search's budget.
         at_end: from the incumbent's worth, the seconds left, the budget, and what the incumbent is truly worth.
+        about: what it is, for the documentation.
     """
 
     at_purchase: Callable[[Any, Any, Any, Any], Any]
     at_end: Callable[[Any, Any, Any, Any], Any]
+    about: str
 
 
 def _nothing(*numbers: Any) -> Any:
@@ -98,8 +104,23 @@ def _true(worth: Any, left: Any, budget: Any, true: Any) -> Any:
 
 
 SEARCH_REWARDS = {
-    "improvement": SearchReward(_rise, _nothing),
-    "area": SearchReward(_held, _held_to_the_end),
-    "true": SearchReward(_nothing, _true),
+    "improvement": SearchReward(
+        _rise,
+        _nothing,
+        "by how much the worth of the recommended cell as observed rose; less than 0 where a cell at a higher rung "
+        "replaces a better one at a lower. A search's rewards add up to what it saw of its last incumbent",
+    ),
+    "area": SearchReward(
+        _held,
+        _held_to_the_end,
+        "the incumbent's worth times the share of the budget that passes with it, paid as it passes. A search's "
+        "rewards add up to the mean over its time",
+    ),
+    "true": SearchReward(
+        _nothing,
+        _true,
+        "at the end, what the recommended cell's mean accuracy over trials at the last epoch is worth. It uses "
+        "privileged knowledge, for training on source tables",
+    ),
 }
 """Rewards of `NB201/Search-v0`."""

@@ -53,12 +53,8 @@ class SearchEnv(gym.Env[Any, Any]):
       one.
 
     ## Rewards
-    * `improvement`: by how much the accuracy of the recommended cell as observed rose; less than 0 where a cell at a
-      higher rung replaces a better one at a lower. A search's rewards add up to what it saw of its last incumbent.
-    * `area`: the incumbent's accuracy times the share of the budget that passes with it, paid as it passes. A search's
-      rewards add up to the mean over its time.
-    * `true`: at the end, the recommended cell's mean accuracy over trials at the last epoch. It uses privileged
-      knowledge, for training on source tables.
+    What the argument `reward` names: `improvement`, by how much the accuracy of the recommended cell rose, or another
+    of `nb201_env.envs.rewards.SEARCH_REWARDS`.
 
     With `objectives`, each weight times its objective (as a share of the table's largest) is subtracted from
     accuracies; a cell beyond a limit counts as minus the shares by which it exceeds its limits. The incumbent is the
@@ -73,8 +69,10 @@ class SearchEnv(gym.Env[Any, Any]):
     `max_queries`. Never truncated: at most seven steps lead to a purchase.
 
     ## Arguments
-    * `table`, `dataset`, `recipe`, `epoch`, `split`, `trial`: see [the oracle](../oracle-and-clock.md); `trial` may not
+    * `table`, `dataset`, `recipe`, `epoch`, `split`, `trial`: see [the column](../oracle-and-rules.md); `trial` may not
       be per-query. `dataset=None` means gratings, or the first of a table that has none. `epoch` is the last rung.
+    * `missing`: `refuse` a table that lacks a value of some cell at some rung, or `mask`: such cells are not on offer.
+      They are illegal where the mask is heeded, and buying one is an error.
     * `rungs`: epochs at which a cell can be seen, ascending; None means 1, 3 and the last, if the table has them.
     * `budget`: seconds of a search; None means 20 times the mean cost of a full training on the task.
     * `charge`: `resume`, which pays for the epochs that a purchase adds, or `fresh`, which pays for all.

@@ -66,8 +66,8 @@ def test_rewards_are_named_in_one_file():
 NEW_REWARD = """
 import numpy as np
 from nb201_env.envs.rewards import REWARDS, SEARCH_REWARDS, Reward, SearchReward
-REWARDS["squared"] = Reward("value", lambda column, objectives: column.accuracy[-1].astype(float) ** 2)
-SEARCH_REWARDS["double"] = SearchReward(lambda before, after, price, budget: 2 * (after - before), lambda *_: 0.0)
+REWARDS["squared"] = Reward("value", lambda column, objectives: column.accuracy[-1].astype(float) ** 2, "squared")
+SEARCH_REWARDS["double"] = SearchReward(lambda before, after, price, budget: 2 * (after - before), lambda *_: 0.0, "")
 import gymnasium as gym
 for name in ("NB201/BuildCell-v0", "NB201/EditCell-v0"):
     single = gym.make(name, reward="squared")
