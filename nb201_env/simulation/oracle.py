@@ -160,12 +160,15 @@ class Oracle:
         Raises:
             NB201Error: for `trial="per-query"`, whose draws change from query to query.
         """
-        if not 0 <= index < NUM_CELLS:
-            raise _no_cell(index)
+        if type(index) is not int or not 0 <= index < NUM_CELLS:
+            index = Cell.parse(index).index
         return self._seen_at(self._last).item(index)
 
     def values(self, indices: npt.NDArray[np.integer[Any]]) -> Floats32:
         """`value` of many cells, float32 shaped as the indices."""
+        indices = np.asarray(indices)
+        if indices.dtype.kind not in "iu":
+            raise InvalidCellError(f"cell indices must be an array of integers, got {indices.dtype}")
         # read as unsigned, a negative index is larger than any other
         if indices.size and indices.astype(np.int64, copy=False).view(np.uint64).max() >= NUM_CELLS:
             raise _no_cell(indices.min() if indices.min() < 0 else indices.max())

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from nb201_env import ALL_OPS, Cell, NB201Error, Oracle, Rules, Table, index_of, open_table
+from nb201_env import ALL_OPS, Cell, Column, NB201Error, Oracle, Rules, Table, index_of, open_table
 from nb201_env.cli import main
 from nb201_env.importers.columns import import_columns
 from nb201_env.tables.join import join_tables
@@ -49,11 +49,12 @@ COLUMN = {
     "dataset": NO_NAME, "recipe": without(NO_NAME, None), "epoch": (*without(NO_WHOLE, None), 0, 201, [200]),
     "split": (*NO_NAME, "test", "valtest"), "trial": (*without(NO_NAME, 3), 7, -1, 1.5, NAN),
 }  # fmt: skip
+MISSING = {"missing": NO_NAME}
 CLOCK = {
     "budget": (*without(NO_NUMBER, None), 0, -5, 10), "charge": NO_NAME, "max_queries": (*without(NO_WHOLE, None), 0),
 }  # fmt: skip
 CELLS = {
-    **COLUMN, **CLOCK, "table": (*without(NO_NAME, None), None, "/dev/null", "nowhere.zarr"), "overrun": NO_NAME,
+    **COLUMN, **MISSING, **CLOCK, "table": (*without(NO_NAME, None), None, "/dev/null", "nowhere.zarr"), "overrun": NO_NAME,
     "observation": NO_NAME, "reward": NO_NAME, "mask": (*NO_NAME, "params<=", "params<=-1", "params<=10", "params<=x"),
     "objectives": ([1], 3, "params", {"beauty": 1}, {"params": -1}, {"params": "<5"}, {"params": "<=0"},
                    {"params": None}, {"params": NAN}, {3: 1}), "on_exhausted": NO_NAME,
@@ -61,7 +62,7 @@ CELLS = {
 SEARCH = {
     **{key: without(COLUMN[key], None) for key in ("dataset", "recipe", "split")},
     "epoch": without(COLUMN["epoch"], 3),
-    "trial": (*without(NO_NAME, 3), 7, -1, 1.5, "per-query"), **CLOCK, "budget": without(CLOCK["budget"], 10),
+    "trial": (*without(NO_NAME, 3), 7, -1, 1.5, "per-query"), **MISSING, **CLOCK, "budget": without(CLOCK["budget"], 10),
     "history": (*NO_WHOLE, 10**9),
     "rungs": ("1", 3, [], [0], [3, 1], [1, 1, 8], [1.5], [True, 8], [None], {}, [8, 9]), "action": NO_NAME,
     "observation": NO_NAME, "reward": NO_NAME, "perturb": (*NO_NUMBER, -0.1), "task_sampling": NO_NAME,
@@ -73,11 +74,14 @@ CASES = {
     "index_of": (lambda ops: index_of(ops), {"ops": ([1], [[0] * 5], [[5] * 6], [[-1] * 6], [0.5] * 6, "none", None)}),
     "Rules": (Rules, {**CLOCK, "overrun": NO_NAME, "charge": (*NO_NAME, "cached"),
                                         "budget": without(CLOCK["budget"], 10)}),
-    "Oracle": (oracle, {**COLUMN, "table": ("published", None, 3), "seed": NO_SEED}),
+    "Oracle.open": (oracle, {**COLUMN, **MISSING, **CLOCK, "table": (None, 3), "seed": NO_SEED,
+                             "rungs": ("1", 3, [], [0], [200, 1], [1.5], [True], [None], {}, [201])}),
+    "Oracle": (lambda **made: Oracle(**{"column": Column.open("published", "cifar10")} | made),
+               {"column": ("published", None, 3), "rules": ({}, 3, "fresh")}),
     "Oracle.query": (lambda index: oracle().query(index), {"index": NO_CELL}),
     "Oracle.query, epoch": (lambda epoch: oracle().query(3, epoch), {"epoch": (0, 12, "200", 1.5, True, [200])}),
-    "Oracle.value": (lambda index: oracle().value(index), {"index": (-1, 15_625, 2**70)}),
-    "Oracle.values": (lambda cells: oracle().values(np.array(cells)), {"cells": ([-1], [3, 15_625])}),
+    "Oracle.value": (lambda index: oracle().value(index), {"index": NO_CELL}),
+    "Oracle.values": (lambda cells: oracle().values(np.array(cells)), {"cells": ([-1], [3, 15_625], [0.5], ["x"], 1.5, None)}),
     "Oracle.evaluate": (lambda cells: oracle().evaluate(cells),
                         {"cells": ([-1], [15_625], [1.5], 3, "x", ["x"], [[0] * 5], None, [[1], [1, 2]])}),
     "Table.accuracy": (table("accuracy"), {**COLUMN, "dataset": (*NO_NAME, "cifar10"), "split": (*NO_NAME, "valtest"),
