@@ -54,7 +54,8 @@ CLOCK = {
     "budget": (*without(NO_NUMBER, None), 0, -5, 10), "charge": NO_NAME, "max_queries": (*without(NO_WHOLE, None), 0),
 }  # fmt: skip
 CELLS = {
-    **COLUMN, **MISSING, **CLOCK, "table": (*without(NO_NAME, None), None, "/dev/null", "nowhere.zarr"), "overrun": NO_NAME,
+    **COLUMN, **MISSING, **CLOCK, "table": (*without(NO_NAME, None), None, "/dev/null", "nowhere.zarr"),
+    "overrun": NO_NAME,
     "observation": NO_NAME, "reward": NO_NAME, "mask": (*NO_NAME, "params<=", "params<=-1", "params<=10", "params<=x"),
     "objectives": ([1], 3, "params", {"beauty": 1}, {"params": -1}, {"params": "<5"}, {"params": "<=0"},
                    {"params": None}, {"params": NAN}, {3: 1}), "on_exhausted": NO_NAME,
@@ -62,7 +63,8 @@ CELLS = {
 SEARCH = {
     **{key: without(COLUMN[key], None) for key in ("dataset", "recipe", "split")},
     "epoch": without(COLUMN["epoch"], 3),
-    "trial": (*without(NO_NAME, 3), 7, -1, 1.5, "per-query"), **MISSING, **CLOCK, "budget": without(CLOCK["budget"], 10),
+    "trial": (*without(NO_NAME, 3), 7, -1, 1.5, "per-query"), **MISSING, **CLOCK,
+    "budget": without(CLOCK["budget"], 10),
     "history": (*NO_WHOLE, 10**9),
     "rungs": ("1", 3, [], [0], [3, 1], [1, 1, 8], [1.5], [True, 8], [None], {}, [8, 9]), "action": NO_NAME,
     "observation": NO_NAME, "reward": NO_NAME, "perturb": (*NO_NUMBER, -0.1), "task_sampling": NO_NAME,
@@ -81,7 +83,8 @@ CASES = {
     "Oracle.query": (lambda index: oracle().query(index), {"index": NO_CELL}),
     "Oracle.query, epoch": (lambda epoch: oracle().query(3, epoch), {"epoch": (0, 12, "200", 1.5, True, [200])}),
     "Oracle.value": (lambda index: oracle().value(index), {"index": NO_CELL}),
-    "Oracle.values": (lambda cells: oracle().values(np.array(cells)), {"cells": ([-1], [3, 15_625], [0.5], ["x"], 1.5, None)}),
+    "Oracle.values": (lambda cells: oracle().values(np.array(cells)),
+                      {"cells": ([-1], [3, 15_625], [0.5], ["x"], 1.5, None)}),
     "Oracle.evaluate": (lambda cells: oracle().evaluate(cells),
                         {"cells": ([-1], [15_625], [1.5], 3, "x", ["x"], [[0] * 5], None, [[1], [1, 2]])}),
     "Table.accuracy": (table("accuracy"), {**COLUMN, "dataset": (*NO_NAME, "cifar10"), "split": (*NO_NAME, "valtest"),
