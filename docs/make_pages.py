@@ -195,7 +195,7 @@ oracle = Oracle(Column.open("published", "cifar100"), Rules(budget=200_000), see
 print(oracle.query(6111))
 print(oracle.evaluate([9930, 13714]).accuracy, oracle.seconds_left)
 
-oracle = Oracle.open("mini", "gratings", rungs=[1, 3, 8], budget=50, charge="resume")    # the same in one call
+oracle = Oracle.open("mini", "gratings", rungs=[1, 3, 8], budget=50, charge="resume")  # the same in one call
 print(oracle.query(6111, epoch=1).seconds, oracle.query(6111, epoch=8).seconds)
 ```
 

@@ -17,7 +17,7 @@ from rich.table import Table as TextTable
 from nb201_agents.harness.bench import Setup
 from nb201_agents.harness.bench import bench as run_bench
 from nb201_agents.harness.report import SHORT_COLUMNS, Summary, summaries, write_report
-from nb201_env import open_table
+from nb201_env import NB201Error, open_table
 from nb201_env.console import progress_bar
 
 app = typer.Typer()
@@ -56,6 +56,7 @@ def bench(
     recipe: Annotated[str | None, typer.Option(help="Training schedule; needed where there are several.")] = None,
     epoch: Annotated[int | None, typer.Option(help="At which cells are evaluated; the last by default.")] = None,
     trial: Annotated[str, typer.Option(help="per-search, per-query, mean, or a number.")] = "per-search",
+    rungs: Annotated[str | None, typer.Option(help="Epochs at which cells can be seen, as 1,3,8.")] = None,
     missing: Annotated[str, typer.Option(help="refuse a table that lacks cells, or mask them.")] = "refuse",
     budget: Annotated[float | None, typer.Option(help="Simulated GPU-seconds of a search.")] = None,
     queries: Annotated[int | None, typer.Option(help="Queries of a search, instead of or beside a budget.")] = None,
@@ -74,6 +75,7 @@ def bench(
         "epoch": epoch,
         "trial": int(trial) if trial.isascii() and trial.isdecimal() else trial,
         "missing": missing,
+        "rungs": None if rungs is None else _epochs(rungs),
         "budget": budget,
         "charge": charge,
         "overrun": overrun,
@@ -83,6 +85,14 @@ def bench(
     with progress_bar("starting") as progress:
         run_bench(agents.split(","), setups, runs, out, seed=seed, jobs=jobs, progress=progress)
     _show(summaries(out), as_json)
+
+
+def _epochs(text: str) -> tuple[int, ...]:
+    """Ascending epochs, separated by commas."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdecimal() for part in parts):
+        raise NB201Error(f"--rungs takes epochs such as 1,3,8, got {text!r}")
+    return tuple(map(int, parts))
 
 
 @app.command()

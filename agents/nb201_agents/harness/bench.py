@@ -44,7 +44,11 @@ _PACKAGES = ("nb201-env", "gymnasium", "numpy", "sb3-contrib", "stable-baselines
 
 @dataclass(frozen=True)
 class Setup:
-    """What is searched and under which rules: arguments of the environment, as plain data. See its docstring."""
+    """What is searched and under which rules: arguments of `Oracle.open`, as plain data.
+
+    `rungs` are the epochs at which a searcher may see a cell; None means the last alone, which is all that an
+    environment has whose episode is one cell.
+    """
 
     table: str = "published"
     dataset: str = "cifar10"
@@ -57,6 +61,15 @@ class Setup:
     overrun: str = "stop-before"
     max_queries: int | None = None
     missing: str = "refuse"
+    rungs: tuple[int, ...] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """The fields as JSON has them."""
+        return asdict(self) | {"rungs": None if self.rungs is None else list(self.rungs)}
+
+    def env_kwargs(self) -> dict[str, Any]:
+        """Arguments of the environment in which one cell is an episode."""
+        return {key: value for key, value in asdict(self).items() if key != "rungs"}
 
     def oracle(self) -> Oracle:
         """A fresh oracle under these rules.
@@ -115,7 +128,7 @@ def search(searcher: Searcher, oracle: Oracle) -> list[Evaluation]:
 
 def learn(learner: Learner, setup: Setup, seed: int) -> list[Evaluation]:
     """Let a learner drive the environment; all that its search observed."""
-    env = RecordQueries(gym.make(ENVIRONMENT, **asdict(setup), **env_arguments(learner)))
+    env = RecordQueries(gym.make(ENVIRONMENT, **setup.env_kwargs(), **env_arguments(learner)))
     learner.train(env, seed)
     return env.results
 
@@ -140,7 +153,7 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[
     header = {
         "agent": agent_name,
         "seed": seed,
-        "env": {"id": ENVIRONMENT, "kwargs": asdict(setup)} | _own_arguments(agent),
+        "env": {"id": ENVIRONMENT, "kwargs": setup.plain()} | _own_arguments(agent),
         "recipe": column.recipe,
         "epoch": column.epoch,
         "fingerprint": column.table.fingerprint,
@@ -157,6 +170,8 @@ def _check_agent(name: str, setup: Setup) -> None:
     """Raise NB201Error if an agent could not search, before a comparison begins rather than in the middle of it."""
     column = _oracle(setup).column
     agent = make_agent(name, Task(setup.dataset, column.epoch, column.rungs), np.random.default_rng(0))
+    if setup.rungs is not None and not isinstance(agent, Searcher):
+        raise NB201Error(f"{name} learns in an environment that trains every cell to the last epoch: leave rungs out")
     if column.is_partial and not isinstance(agent, Searcher) and "mask" not in env_arguments(agent):
         raise NB201Error(
             f"{name} heeds no mask of actions, so it cannot search a table of which some cells are not on offer: use "
@@ -279,7 +294,7 @@ def _is_complete(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> 
     if not file.exists():
         return False
     headers = [run.header for run in read_file(file)]
-    same_rules = all(header["env"]["kwargs"] == asdict(setup) and header["agent"] == agent for header in headers)
+    same_rules = all(header["env"]["kwargs"] == setup.plain() and header["agent"] == agent for header in headers)
     if not same_rules or [header["seed"] for header in headers] != list(range(seed, seed + runs)):
         raise NB201Error(f"{file} holds runs with other settings or seeds; name another folder with --out")
     return True

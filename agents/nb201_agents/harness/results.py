@@ -51,10 +51,15 @@ class Run:
 
     @cached_property
     def incumbent(self) -> Ints:
-        """Position of the query that observed the incumbent, after each query: the best, the first of equals."""
-        best = np.maximum.accumulate(self.reward)
-        is_new = np.concatenate(([True], self.reward[1:] > best[:-1])) if self.reward.size else np.zeros(0, bool)
-        return np.maximum.accumulate(np.where(is_new, np.arange(self.reward.size), 0))
+        """Position of the query that observed the incumbent, after each query.
+
+        As everywhere: of the queries at the highest epoch so far the best, the first of equals.
+        """
+        rung = np.unique(self.epoch, return_inverse=True)[1]
+        key = 2.0 * rung + self.reward  # rewards are fractions, so that this orders by rung first
+        best = np.maximum.accumulate(key)
+        is_new = np.concatenate(([True], key[1:] > best[:-1])) if key.size else np.zeros(0, bool)
+        return np.maximum.accumulate(np.where(is_new, np.arange(key.size), 0))
 
     @cached_property
     def seconds_used(self) -> Floats:
@@ -130,7 +135,7 @@ _HEADER: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 _RULES: dict[str, type | tuple[type, ...]] = {
     "table": str, "dataset": str, "split": str, "trial": (str, int), "charge": str, "overrun": str,
-    "missing": str,
+    "missing": str, "rungs": (list, type(None)),
     "budget": (float, int, type(None)), "max_queries": (int, type(None)),
 }  # fmt: skip
 
@@ -155,6 +160,8 @@ def checked_header(header: dict[str, Any], file: Path) -> dict[str, Any]:
         raise ValueError(f"it has {header['queries']} queries where {rules['max_queries']} were allowed")
     checks.one_of("split", rules["split"], REWARD_SPLITS)
     checks.one_of("missing", rules["missing"], MISSING)
+    for epoch in rules["rungs"] or ():
+        checks.whole("a rung", epoch, 1, MAX_EPOCH)
     if isinstance(rules["trial"], str):
         checks.one_of("trial", rules["trial"], TRIALS)
     else:

@@ -1,0 +1,35 @@
+"""Hyperband (Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar, JMLR 2018): halving from every rung in turn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nb201_agents.searcher import Task
+from nb201_agents.searchers.successive_halving import Steps, StepwiseSearcher, bracket
+
+
+class Hyperband(StepwiseSearcher):
+    """Successive halving that starts at the first rung with many cells, then at the second with fewer, and so on.
+
+    With K + 1 rungs, bracket s of K, …, 0 begins at rung K - s with ceil((K + 1) / (s + 1) eta^s) cells (algorithm 1 of
+    the paper, one bracket a rung instead of one a power of eta). After the last the first comes again.
+
+    Args:
+        task: what is searched; its epochs are the rungs.
+        rng: source of all randomness.
+        eta: by which a rung's number of cells is divided; 3, the authors' default.
+    """
+
+    def __init__(self, task: Task, rng: np.random.Generator, eta: int = 3):
+        self._eta = eta
+        super().__init__(task, rng)
+
+    def steps(self) -> Steps:
+        """Bracket after bracket."""
+        epochs = self._task.epochs
+        while True:
+            for further in range(len(epochs) - 1, -1, -1):
+                count = math.ceil(len(epochs) / (further + 1) * self._eta**further)
+                yield from bracket(self.random_cells(count), epochs[len(epochs) - 1 - further :], self._eta)
