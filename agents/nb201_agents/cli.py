@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +18,8 @@ from rich.table import Table as TextTable
 
 from nb201_agents.harness.bench import Setup
 from nb201_agents.harness.bench import bench as run_bench
-from nb201_agents.harness.report import SHORT_COLUMNS, Summary, summaries, write_report
+from nb201_agents.harness.report import SHORT_COLUMNS, Summary, summaries, warning, write_report
+from nb201_agents.harness.validate import validate as validate_results
 from nb201_env import NB201Error, open_table
 from nb201_env.console import progress_bar
 
@@ -49,7 +52,8 @@ def demo(
 def bench(
     out: Annotated[str, typer.Option(help="Folder for the results.")],
     agents: Annotated[
-        str, typer.Option(help="Names, separated by commas; random, params and local-search join.")
+        str,
+        typer.Option(help="Names with commas between, as rea(sample=10),ppo; random, params and local-search join."),
     ] = "random",
     table: Annotated[str, typer.Option(help="Name or path of a table.")] = "published",
     dataset: Annotated[str, typer.Option(help="Names, separated by commas, or all.")] = "cifar10",
@@ -58,7 +62,9 @@ def bench(
     trial: Annotated[str, typer.Option(help="per-search, per-query, mean, or a number.")] = "per-search",
     rungs: Annotated[str | None, typer.Option(help="Epochs at which cells can be seen, as 1,3,8.")] = None,
     missing: Annotated[str, typer.Option(help="refuse a table that lacks cells, or mask them.")] = "refuse",
-    budget: Annotated[float | None, typer.Option(help="Simulated GPU-seconds of a search.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Simulated GPU-seconds of a search; or name=seconds for each data set.")
+    ] = None,
     queries: Annotated[int | None, typer.Option(help="Queries of a search, instead of or beside a budget.")] = None,
     charge: Annotated[str, typer.Option(help="fresh, resume or cached.")] = "fresh",
     overrun: Annotated[str, typer.Option(help="stop-before or stop-after.")] = "stop-before",
@@ -76,15 +82,35 @@ def bench(
         "trial": int(trial) if trial.isascii() and trial.isdecimal() else trial,
         "missing": missing,
         "rungs": None if rungs is None else _epochs(rungs),
-        "budget": budget,
         "charge": charge,
         "overrun": overrun,
         "max_queries": queries,
     }
-    setups = [Setup(dataset=name, **rules) for name in names]
+    budgets = _budgets(budget, names)
+    setups = [Setup(dataset=name, budget=budgets[name], **rules) for name in names]
     with progress_bar("starting") as progress:
-        run_bench(agents.split(","), setups, runs, out, seed=seed, jobs=jobs, progress=progress)
+        run_bench(_AGENTS.findall(agents), setups, runs, out, seed=seed, jobs=jobs, progress=progress)
     _show(summaries(out), as_json)
+
+
+_AGENTS = re.compile(r"(?:[^,(]|\([^)]*\))+")
+"""Agents with commas between, of which those within brackets do not count."""
+
+
+def _budgets(text: str | None, names: Sequence[str]) -> dict[str, float | None]:
+    """The budget of each data set, from one number for all or from `name=number` for each."""
+    if text is None:
+        return dict.fromkeys(names)
+    parts = [part.rpartition("=") for part in text.split(",")]
+    try:
+        found: dict[str, float | None] = {name: float(number) for name, _, number in parts}
+    except ValueError:
+        raise NB201Error(f"--budget takes seconds, or name=seconds for each data set, got {text!r}") from None
+    if set(found) == {""}:
+        return dict.fromkeys(names, found[""])
+    if set(found) != set(names):
+        raise NB201Error(f"--budget must name the data sets {', '.join(names)}, got {text!r}")
+    return found
 
 
 def _epochs(text: str) -> tuple[int, ...]:
@@ -99,11 +125,26 @@ def _epochs(text: str) -> tuple[int, ...]:
 def report(
     folder: Annotated[str, typer.Argument(help="Folder that `nb201 bench` wrote.")],
     out: Annotated[str, typer.Option(help="The page to write.")] = "report.html",
+    table: Annotated[str | None, typer.Option(help="Where the table is now, if not where it was.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Make one self-contained HTML page of curves and tables from results."""
-    _show(write_report(folder, out), as_json)
+    _show(write_report(folder, out, table), as_json)
     typer.echo(f"written: {Path(out).resolve()}", err=True)
+
+
+@app.command()
+def validate(
+    folder: Annotated[str, typer.Argument(help="Folder that `nb201 bench` wrote.")],
+    table: Annotated[str | None, typer.Option(help="Where the table is now, if not where it was.")] = None,
+) -> None:
+    """Make every query of a folder of results again, and say what the table contradicts."""
+    with progress_bar("starting") as progress:
+        problems = validate_results(folder, table, progress)
+    if problems:
+        typer.echo("\n".join(problems))
+        raise typer.Exit(1)
+    typer.echo("every row is as the table and the rules have it")
 
 
 def _show(rows: list[Summary], as_json: bool) -> None:
@@ -115,7 +156,13 @@ def _show(rows: list[Summary], as_json: bool) -> None:
 
 def _json_row(row: Summary) -> dict[str, Any]:
     """Plain JSON: a median that was not reached is null."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(row).items()}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [plain(one) for one in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return {key: plain(value) for key, value in asdict(row).items()}
 
 
 def _print_table(rows: list[Summary]) -> None:
@@ -127,3 +174,7 @@ def _print_table(rows: list[Summary]) -> None:
         for row in (row for row in rows if row.dataset == dataset):
             text.add_row(*(write(row) for _, write in SHORT_COLUMNS))
         console.print(text)
+        for row in (row for row in rows if row.dataset == dataset and row.note):
+            console.print(f"{row.agent}: {row.note}.", markup=False)
+    if said := warning(rows):
+        typer.echo(said, err=True)

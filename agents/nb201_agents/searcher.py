@@ -12,6 +12,9 @@ up.
 
 from __future__ import annotations
 
+import ast
+import inspect
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import entry_points
@@ -74,7 +77,8 @@ class Searcher(Protocol):
 class Learner(Protocol):
     """An algorithm that drives an environment. It is made as `Class(task, rng)`.
 
-    An attribute `env_arguments`, a dict, adds arguments to the environment that it is given, such as a mask.
+    An attribute `env_arguments`, a dict, adds arguments to the environment that it is given, such as a mask; an
+    attribute `note`, a string, says after training what a reader of its results must know.
     """
 
     def train(self, env: gym.Env[Any, Any], seed: int) -> None:
@@ -86,17 +90,40 @@ def agent_names() -> tuple[str, ...]:
     return tuple(sorted(point.name for point in entry_points(group=GROUP)))
 
 
+_WITH_OPTIONS = re.compile(r"([\w.+-]+)(?:\(([\w.+=,-]*)\))?")
+
+
 def make_agent(name: str, task: Task, rng: np.random.Generator) -> Searcher | Learner:
-    """Make the agent of a name.
+    """Make the agent of a name, which may have options in brackets, as in `rea(sample=10,mutation=node-first)`.
 
     Raises:
-        NB201Error: if there is none, or a package that it needs is not installed.
+        NB201Error: if there is none, it has no such option, or a package that it needs is not installed.
     """
     points = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in points:
+    found = _WITH_OPTIONS.fullmatch(name)
+    if found is None or found[1] not in points:
         raise NB201Error(f"unknown agent {name!r}; installed are {', '.join(sorted(points))}")
-    agent: Searcher | Learner = points[name].load()(task, rng)
+    make, options = points[found[1]].load(), _options(name, found[2])
+    known = inspect.signature(make).parameters
+    if unknown := sorted(set(options) - set(known)):
+        has = ", ".join(list(known)[2:]) or "no options"
+        raise NB201Error(f"the agent {found[1]} has no option {unknown[0]!r}; it has {has}")
+    agent: Searcher | Learner = make(task, rng, **options)
     return agent
+
+
+def _options(name: str, text: str | None) -> dict[str, Any]:
+    """Options as `key=value,…`, values being numbers, True, False, None or else strings."""
+    options: dict[str, Any] = {}
+    for part in text.split(",") if text else ():
+        key, equals, value = part.partition("=")
+        if not key.isidentifier() or not equals or not value:
+            raise NB201Error(f"options are written as rea(sample=10,mutation=node-first), got {name!r}")
+        try:
+            options[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[key] = value
+    return options
 
 
 def tuned_on(agent: Searcher | Learner) -> tuple[str, ...]:

@@ -114,6 +114,10 @@ class Column:
         rungs = _checked_rungs(rungs, table.last_epoch(dataset, recipe=recipe) if epoch is None else epoch, epoch)
         kind: Any = trial if isinstance(trial, str) else int(trial)
         wanted: Any = "all" if kind in DRAWN else kind
+        if kind != "mean" and not table.trials(dataset, **where):
+            raise MissingDataError(
+                f"{dataset} / {recipe} / {split} of {table.name} holds only means over trials: use trial='mean'"
+            )
         by_rung = [table.accuracy(dataset, epoch=rung, trial=wanted, **where) for rung in rungs]
         accuracy = np.stack([one.reshape(NUM_CELLS, -1) for one in by_rung])
         train = np.stack([table.train_seconds(dataset, recipe=recipe, epoch=rung) for rung in rungs])

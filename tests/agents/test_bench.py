@@ -1,12 +1,17 @@
+import dataclasses
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
 from nb201_agents.harness.bench import ALWAYS, ROW, Setup, bench, run, versions
 from nb201_agents.harness.report import summaries, write_report
 from nb201_agents.harness.results import read_runs, truth_of
+from nb201_agents.harness.validate import validate
 
-from nb201_env import NB201Error, open_table
+from nb201_env import NUM_CELLS, NB201Error, open_table
+from nb201_env.tables.writer import TableWriter
 
 SETUP = Setup(budget=40_000)
 
@@ -62,7 +67,9 @@ def test_what_a_folder_already_holds_is_not_overwritten(tmp_path, synthetic_path
     with pytest.raises(NB201Error, match="holds runs with other settings or seeds"):
         bench([], [Setup(budget=50_000)], 2, tmp_path)
     with pytest.raises(NB201Error, match="holds runs with other settings or seeds"):
-        bench([], [SETUP], 3, tmp_path)
+        bench([], [SETUP], 2, tmp_path, seed=1)
+    with pytest.raises(NB201Error, match="holds 2 runs, more than 1"):
+        bench([], [SETUP], 1, tmp_path)
     other = Setup(table=str(synthetic_path), dataset="toy", recipe="long", max_queries=5)
     with pytest.raises(NB201Error, match="holds results of another table"):
         bench([], [other], 2, tmp_path)
@@ -83,10 +90,144 @@ def test_bad_arguments(tmp_path, setup, runs, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_ppo_that_cannot_update_is_an_error(tmp_path):
+def test_a_folder_of_few_runs_grows_to_many(tmp_path):
+    few = bench([], [SETUP], 3, tmp_path / "grown")
+    before = {file: file.read_bytes() for file in few}
+    done = []
+    bench([], [SETUP], 8, tmp_path / "grown", progress=lambda *said: done.append(said[:2]), jobs=2)
+    assert done[-1] == (15, 15)
+    for file in bench([], [SETUP], 8, tmp_path / "whole"):
+        grown = tmp_path / "grown" / file.relative_to(tmp_path / "whole")
+        assert grown.read_bytes() == file.read_bytes()
+        assert grown.read_bytes().startswith(before[grown])
+
+
+def test_ppo_that_cannot_update_says_so_and_ends_nothing(tmp_path):
     pytest.importorskip("stable_baselines3")
-    with pytest.raises(NB201Error, match="PPO made no update"):
-        run("ppo", Setup(max_queries=5), 0)
+    bench(["ppo"], [Setup(max_queries=5)], 2, tmp_path)
+    notes = {row.agent: row.note for row in summaries(tmp_path)}
+    assert notes.pop("ppo") == "2 of 2 runs: PPO made no update before the budget ended"
+    assert not any(notes.values())
+
+
+def test_an_agent_that_can_afford_nothing_is_told_in_the_table(tmp_path):
+    pytest.importorskip("matplotlib")
+    setup = Setup(budget=700.0)  # the cheapest cell costs 542 s, and the largest, with which params begins, far more
+    bench([], [setup], 3, tmp_path)
+    rows = {row.agent: row for row in write_report(tmp_path, tmp_path / "report.html")}
+    assert rows["params"].runs == 0
+    assert rows["params"].note == "3 of 3 runs: the first query did not fit the budget"
+    assert np.isnan(rows["params"].regret)
+    unknown = [np.isnan(row.regret) for row in rows.values()]
+    assert unknown == sorted(unknown)  # those without a regret last
+    assert "params: 3 of 3 runs: the first query did not fit the budget." in (tmp_path / "report.html").read_text()
+
+
+def test_runs_of_other_rules_are_not_mixed(tmp_path):
+    bench([], [SETUP], 2, tmp_path / "a")
+    bench(["rea"], [Setup(budget=50_000)], 2, tmp_path / "b")
+    (tmp_path / "b" / "cifar10" / "rea.jsonl").rename(tmp_path / "a" / "cifar10" / "rea.jsonl")
+    message = r"the runs of .* and rea on cifar10 were made under different rules \(budget 40000 against 50000\)"
+    for reduce in (summaries, lambda folder: write_report(folder, tmp_path / "x.html")):
+        with pytest.raises(NB201Error, match=message):
+            reduce(tmp_path / "a")
+
+
+def test_a_table_that_moved_is_found(tmp_path, synthetic_path):
+    copied = tmp_path / "elsewhere.zarr"
+    shutil.copytree(synthetic_path, tmp_path / "first.zarr")
+    setup = Setup(table=str(tmp_path / "first.zarr"), dataset="toy", recipe="long", max_queries=5)
+    bench([], [setup], 2, tmp_path / "r")
+    before = summaries(tmp_path / "r")
+    (tmp_path / "first.zarr").rename(copied)
+    with pytest.raises(NB201Error, match="no table"):
+        summaries(tmp_path / "r")
+    assert summaries(tmp_path / "r", str(copied)) == before
+    assert validate(tmp_path / "r", str(copied)) == []
+    with pytest.raises(NB201Error, match="its fingerprint differs"):
+        summaries(tmp_path / "r", "published")
+
+
+def test_agents_take_options(tmp_path):
+    bench(["rea(sample=1)", "rea(mutation=node-first,population=5)", "rea"], [SETUP], 2, tmp_path)
+    runs = {agent: found for (_, agent), found in read_runs(tmp_path).items()}
+    assert set(runs) == {"rea", "rea(sample=1)", "rea(mutation=node-first,population=5)", *ALWAYS}
+    assert runs["rea"][0].cell.tolist() != runs["rea(sample=1)"][0].cell.tolist()
+    for bad, said in (
+        ("rea(size=3)", "has no option 'size'; it has population, sample, mutation, repeats"),
+        ("rea(sample=0)", "sample must be a whole number at least 1, got 0"),
+        ("rea(mutation=best)", "mutation must be one of edge, node-first, got 'best'"),
+        ("rea(sample)", "options are written as"),
+        ("random(x=1)", "has no option 'x'; it has no options"),
+        ("rea(sample=1", "unknown agent"),
+        ("rea(../x=1)", "unknown agent"),
+        ("ppo(lr=1)", "has no option"),
+    ):
+        with pytest.raises(NB201Error, match=re.escape(said)):
+            bench([bad], [SETUP], 2, tmp_path)
+
+
+def test_a_table_of_means_has_no_trials_to_draw(tmp_path):
+    with TableWriter(tmp_path / "means.zarr", "means") as writer:
+        writer.add_dataset("toy", num_classes=2, image_size=8)
+        writer.add_training("toy", "one", "full", epochs=1, epoch_seconds=np.ones(NUM_CELLS))
+        writer.add_split("toy", "one", "full", "valid", images=10, epochs=[1],
+                         accuracy=np.random.default_rng(0).random((1, NUM_CELLS)))  # fmt: skip
+    setup = Setup(table=str(tmp_path / "means.zarr"), dataset="toy", max_queries=5)
+    with pytest.raises(NB201Error, match="holds only means over trials: use trial='mean'"):
+        bench([], [setup], 2, tmp_path / "r")
+    bench([], [dataclasses.replace(setup, trial="mean")], 2, tmp_path / "r")
+    rows = summaries(tmp_path / "r")
+    assert all(row.target_queries == np.inf for row in rows)  # no deviation between trials, and so no target
+    assert all(np.isfinite(row.regret) for row in rows)
+
+
+@pytest.fixture(scope="module")
+def validated(tmp_path_factory):
+    """Folders of results on the published table and, with rungs, on mini."""
+    folders = [tmp_path_factory.mktemp("results") for _ in range(2)]
+    other = Setup(dataset="cifar100", trial="per-query", max_queries=40, charge="cached")
+    bench(["rea"], [SETUP, other], 4, folders[0])
+    bench(["asha"], [Setup("mini", "gratings", budget=20.0, charge="resume", rungs=(1, 3, 8))], 4, folders[1])
+    return folders
+
+
+def test_what_the_harness_wrote_is_valid(validated):
+    assert [validate(folder) for folder in validated] == [[], []]
+
+
+@pytest.mark.parametrize("column", range(5))
+def test_any_altered_row_is_found(validated, tmp_path, column):
+    rng = np.random.default_rng(column)
+    for number in range(20):
+        source = validated[number % 2]
+        folder = tmp_path / str(number)
+        files = sorted(source.glob("*/*.jsonl"))
+        file = files[rng.integers(len(files))]
+        target = folder / file.relative_to(source)
+        target.parent.mkdir(parents=True)
+        lines = file.read_text().splitlines()
+        rows = [k for k, line in enumerate(lines) if line[0] == "["]
+        line = rows[rng.integers(len(rows))]
+        row = json.loads(lines[line])
+        row[column] = [(row[0] + 1 + int(rng.integers(15_000))) % NUM_CELLS, row[1] + 1, row[2] + 1,
+                       row[3] * 0.999, row[4] + 1e-9 * max(1.0, row[4])][column]  # fmt: skip
+        lines[line] = json.dumps(row)
+        target.write_text("\n".join(lines) + "\n")
+        (problem,) = validate(folder)
+        assert "seed" in problem
+
+
+def test_a_run_that_was_cut_short_is_found(validated, tmp_path):
+    file = validated[0] / "cifar10" / "rea.jsonl"
+    lines = file.read_text().splitlines()
+    header = json.loads(lines[0])
+    kept = header["queries"] - 5
+    target = tmp_path / "cifar10" / "rea.jsonl"
+    target.parent.mkdir()
+    target.write_text("\n".join([json.dumps(header | {"queries": kept}), *lines[1 : kept + 1]]) + "\n")
+    (problem,) = validate(tmp_path)
+    assert "enough for any cell of cifar10" in problem
 
 
 def test_the_final_value_is_what_the_search_did_not_see(tmp_path, synthetic_path):

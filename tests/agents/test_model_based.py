@@ -74,7 +74,7 @@ def test_the_process_is_the_textbooks():
     pytest.importorskip("scipy")
     rng = np.random.default_rng(0)
     cells, values = rng.choice(15_625, 70, replace=False).tolist(), rng.random(70)
-    process = _Posterior(0.7, 0.05, cells)
+    process = _Posterior(np.ones((15_625, 1)), 0.7, 0.05, cells)
     correlation = 0.7 ** (ALL_OPS[cells][:, None] != ALL_OPS[cells]).sum(axis=2)
     inverse = np.linalg.inv(correlation + 0.05 * np.eye(70))
     mean = inverse.sum(axis=0) @ values / inverse.sum()
@@ -93,7 +93,7 @@ def test_the_process_is_the_textbooks():
     assert process.log_likelihood(values) == pytest.approx(likelihood)
 
 
-@pytest.mark.parametrize("name", ["gp", "tpe", "successive-halving", "hyperband", "asha"])
+@pytest.mark.parametrize("name", ["gp", "gp(prior=params)", "tpe", "successive-halving", "hyperband", "asha"])
 def test_they_keep_the_rules_of_the_harness(name):
     from nb201_agents.searcher import make_agent
 
@@ -102,7 +102,7 @@ def test_they_keep_the_rules_of_the_harness(name):
     check_searcher(lambda task, rng: make_agent(name, task, rng))
 
 
-@pytest.mark.parametrize("name", ["gp", "tpe"])
+@pytest.mark.parametrize("name", ["gp", "gp(prior=params)", "tpe"])
 def test_a_model_beats_chance(name):
     for package in ("scipy", "optuna"):
         pytest.importorskip(package)

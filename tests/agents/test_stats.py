@@ -32,7 +32,9 @@ def test_bootstrap_interval_covers_the_truth_as_often_as_it_says():
 def test_censored_median():
     assert censored_median([3, 1, math.inf]) == 3
     assert censored_median([1, math.inf, math.inf]) == math.inf
-    assert censored_median([1, 2, math.inf, math.inf]) == 2
+    assert censored_median([1, 2, math.inf, math.inf]) == math.inf
+    assert censored_median([1, 2, 3, 8, math.inf]) == 3
+    assert censored_median([1, 2, 3, 4]) == 2.5
     assert censored_median([]) == math.inf
 
 

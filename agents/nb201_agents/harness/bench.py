@@ -163,6 +163,8 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[
         "versions": versions(),
         "queries": len(results),
     }
+    if note := getattr(agent, "note", ""):
+        header["note"] = note
     return header, results
 
 
@@ -224,8 +226,8 @@ def bench(
 ) -> list[Path]:
     """Run agents x setups x seeds and write the results.
 
-    An agent and data set whose file is complete, from the same settings, is not run again, so that an interrupted
-    comparison goes on by the same call.
+    Runs that the folder has, of the same settings and from the first seed on, are not made again, so that an
+    interrupted comparison goes on by the same call, and one of five runs grows to twenty.
 
     Args:
         agents: names; those of `ALWAYS` join in any case.
@@ -254,26 +256,26 @@ def bench(
     with locked(out):
         sweep(out)
         files = {(agent, setup): out / setup.dataset / f"{agent}.jsonl" for setup in setups for agent in agents}
-        todo = [key for key, file in files.items() if not _is_complete(file, *key, seed, runs)]
+        there = {key: _runs_there(file, *key, seed, runs) for key, file in files.items()}
         _refuse_other_table(out, setups[0])
-        total = len(todo) * runs
-        done = 0
-        for agent, setup in todo:
-            chunks = list(_chunks(agent, setup, seed, runs, jobs))
-            parts = []
-            for chunk, (text, took) in zip(chunks, in_order(run_tasks(run_chunk, chunks, jobs)), strict=True):
-                parts.append(text)
+        total, done = sum(runs - count for count in there.values()), 0
+        for (agent, setup), count in there.items():
+            file, what = files[agent, setup], f"{setup.dataset} {agent}"
+            text = file.read_text(encoding="utf-8") if count else ""
+            chunks = list(_chunks(agent, setup, seed + count, seed + runs, jobs))
+            for chunk, (more, took) in zip(chunks, in_order(run_tasks(run_chunk, chunks, jobs)), strict=True):
+                text += more
+                _write(file, text)  # complete as far as it goes, so that an interrupted comparison goes on from here
                 done += chunk.stop - chunk.start
                 _append_wall_clock(out, chunk, took)
-                progress(done, total, f"{setup.dataset} {agent}")
-            _write(files[agent, setup], "".join(parts))
+                progress(done, total, what)
     return list(files.values())
 
 
-def _chunks(agent: str, setup: Setup, seed: int, runs: int, jobs: int) -> Iterator[Chunk]:
-    size = max(1, runs // (jobs * _CHUNKS_PER_JOB))
-    for start in range(seed, seed + runs, size):
-        yield Chunk(agent, setup, start, min(start + size, seed + runs))
+def _chunks(agent: str, setup: Setup, start: int, stop: int, jobs: int) -> Iterator[Chunk]:
+    size = max(1, (stop - start) // (jobs * _CHUNKS_PER_JOB))
+    for first in range(start, stop, size):
+        yield Chunk(agent, setup, first, min(first + size, stop))
 
 
 def _write(file: Path, text: str) -> None:
@@ -289,15 +291,17 @@ def _append_wall_clock(out: Path, chunk: Chunk, took: Sequence[float]) -> None:
             file.write(json.dumps(row) + "\n")
 
 
-def _is_complete(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> bool:
-    """Whether a file holds just these runs; one that holds others is an error, so that nothing is overwritten."""
+def _runs_there(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> int:
+    """How many of these runs a file holds, the first ones; others are an error, so that nothing is overwritten."""
     if not file.exists():
-        return False
+        return 0
     headers = [run.header for run in read_file(file)]
     same_rules = all(header["env"]["kwargs"] == setup.plain() and header["agent"] == agent for header in headers)
-    if not same_rules or [header["seed"] for header in headers] != list(range(seed, seed + runs)):
+    if not same_rules or [header["seed"] for header in headers] != list(range(seed, seed + len(headers))):
         raise NB201Error(f"{file} holds runs with other settings or seeds; name another folder with --out")
-    return True
+    if len(headers) > runs:
+        raise NB201Error(f"{file} holds {len(headers)} runs, more than {runs}; name another folder with --out")
+    return len(headers)
 
 
 def _refuse_other_table(out: Path, setup: Setup) -> None:

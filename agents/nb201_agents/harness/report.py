@@ -6,16 +6,20 @@ import html
 import io
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nb201_agents.harness.results import Run, Truth, read_runs, truth_of
+from nb201_agents.harness.results import Run, Truth, read_runs, refuse_unlike, truth_of
 from nb201_agents.harness.stats import Floats, bootstrap_interval, censored_median, iqm, step_function
 from nb201_env import NB201Error
 from nb201_env.files import in_folder, write_text
+
+FEW_RUNS = 30
+"""With fewer runs, a percentile bootstrap interval of 95 % covers the truth less often than it says."""
 
 _GRID_POINTS = 200
 _FIGURE_SIZE = (6.4, 4.0)
@@ -40,6 +44,7 @@ class Summary:
         target_queries: median distinct queries until within one trial deviation of the best, inf if half never came.
         target_seconds: the same in simulated seconds.
         success: share of runs that came within it.
+        note: what a reader must know, such as runs that observed nothing.
     """
 
     dataset: str
@@ -56,17 +61,16 @@ class Summary:
     target_queries: float
     target_seconds: float
     success: float
+    note: str = ""
 
 
 def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth) -> Summary:
-    """Reduce the runs of one agent on one data set.
-
-    Raises:
-        NB201Error: if no run observed anything.
-    """
+    """Reduce the runs of one agent on one data set; numbers are NaN, and times inf, where none observed anything."""
+    note = _note(runs)
     runs = [run for run in runs if run.cell.size]
     if not runs:
-        raise NB201Error(f"no run of {agent} on {dataset} observed anything: the budget buys no query")
+        nan, never = math.nan, math.inf
+        return Summary(dataset, agent, 0, 0.0, nan, (nan, nan), nan, (nan, nan), nan, nan, nan, never, never, 0.0, note)
     regrets = np.array([truth.regret(run)[-1] for run in runs])
     finals = [truth.final(run) for run in runs]
     targets = np.array([truth.until_target(run) for run in runs])
@@ -85,13 +89,33 @@ def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth) -> Su
         target_queries=censored_median(targets[:, 0]),
         target_seconds=censored_median(targets[:, 1]),
         success=float(np.isfinite(targets[:, 0]).mean()),
+        note=note,
     )
 
 
-def summaries(folder: str | os.PathLike[str]) -> list[Summary]:
-    """A summary for each data set and agent, the lowest regret first within a data set."""
-    rows = [summarize(dataset, agent, runs, truth_of(runs[0])) for (dataset, agent), runs in read_runs(folder).items()]
-    return sorted(rows, key=lambda row: (row.dataset.lower(), row.regret))
+def _note(runs: Sequence[Run]) -> str:
+    """What the runs say of themselves, and how many observed nothing."""
+    said = Counter(str(run.header["note"]) for run in runs if run.header.get("note"))
+    if empty := sum(not run.cell.size for run in runs):
+        said["the first query did not fit the budget"] = empty
+    return "; ".join(f"{count} of {len(runs)} runs: {what}" for what, count in sorted(said.items()))
+
+
+def summaries(folder: str | os.PathLike[str], table: str | None = None) -> list[Summary]:
+    """A summary for each data set and agent, the lowest regret first within a data set.
+
+    Args:
+        folder: that `nb201 bench` wrote.
+        table: where the table is now, if not where it was.
+
+    Raises:
+        NB201Error: if the folder holds no results, or runs of different rules.
+    """
+    results = read_runs(folder)
+    truths = {key: truth_of(runs[0], table) for key, runs in results.items()}
+    refuse_unlike(results)
+    rows = [summarize(*key, runs, truths[key]) for key, runs in results.items()]
+    return sorted(rows, key=lambda row: (row.dataset.lower(), math.isnan(row.regret), row.regret))
 
 
 def regret_curve(runs: Sequence[Run], truth: Truth, grid: Floats, axis: Callable[[Run], Any]) -> tuple[Floats, Floats]:
@@ -111,12 +135,14 @@ def _seconds(run: Run) -> Any:
     return run.seconds_used
 
 
-def _figure(dataset: str, by_agent: dict[str, list[Run]], axis: Callable[[Run], Any], label: str) -> str:
-    """Regret of all agents against one axis, as SVG."""
+def _figure(truth: Truth, by_agent: dict[str, list[Run]], axis: Callable[[Run], Any], label: str) -> str:
+    """Regret of all agents that observed anything against one axis, as SVG."""
     from matplotlib.figure import Figure
 
-    truth = truth_of(next(iter(by_agent.values()))[0])
+    by_agent = {agent: runs for agent, runs in by_agent.items() if any(run.cell.size for run in runs)}
     ends = [axis(run) for runs in by_agent.values() for run in runs if run.cell.size]
+    if not ends:
+        return ""
     last = max(max(float(end[-1]) for end in ends), 1e-9)
     first = max(min(float(end[0]) for end in ends), 1e-6 * last)  # a logarithmic axis has no zero
     grid = (
@@ -130,10 +156,11 @@ def _figure(dataset: str, by_agent: dict[str, list[Run]], axis: Callable[[Run], 
         mean, half = regret_curve(runs, truth, grid, axis)
         (line,) = axes.step(grid, mean, where="post", label=agent, linewidth=1.4)
         axes.fill_between(grid, mean - half, mean + half, step="post", alpha=0.2, color=line.get_color(), linewidth=0)
-    axes.axhline(truth.trial_deviation, color="0.5", linestyle=":", linewidth=1)
+    if not math.isnan(truth.trial_deviation):
+        axes.axhline(truth.trial_deviation, color="0.5", linestyle=":", linewidth=1)
     axes.set_yscale("symlog", linthresh=0.1)  # a regret of exactly 0 is reached
     axes.set_ylim(bottom=0.0)
-    axes.set(xscale="log", xlabel=label, ylabel="regret of the incumbent (points)", title=dataset)
+    axes.set(xscale="log", xlabel=label, ylabel="regret of the incumbent (points)", title=truth.dataset)
     axes.grid(alpha=0.25)
     axes.legend(fontsize="small", frameon=False)
     text = io.StringIO()
@@ -147,9 +174,9 @@ COLUMNS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("queries", lambda row: f"{row.queries:.0f}"),
     ("regret, mean [95 %]", lambda row: _with_interval(row.regret, row.regret_interval)),
     ("regret, IQM [95 %]", lambda row: _with_interval(row.regret_iqm, row.regret_iqm_interval)),
-    ("final", lambda row: f"{row.final:.2f}"),
-    ("observed", lambda row: f"{row.observed:.2f}"),
-    ("all trials", lambda row: f"{row.mean:.2f}"),
+    ("final", lambda row: _value(row.final)),
+    ("observed", lambda row: _value(row.observed)),
+    ("all trials", lambda row: _value(row.mean)),
     ("queries to target", lambda row: _time(row.target_queries)),
     ("seconds to target", lambda row: _time(row.target_seconds)),
     ("reached", lambda row: f"{100 * row.success:.0f} %"),
@@ -161,22 +188,28 @@ SHORT_COLUMNS = tuple(COLUMNS[position] for position in (0, 3, 5, 8, 9, 10))
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+    return "none" if math.isnan(value) else f"{value:.2f} [{interval[0]:.2f}, {interval[1]:.2f}]"
+
+
+def _value(value: float) -> str:
+    return "none" if math.isnan(value) else f"{value:.2f}"
 
 
 def _time(value: float) -> str:
     return f"{value:,.0f}" if math.isfinite(value) else "never"
 
 
-def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) -> list[Summary]:
-    """Write the page; returns the rows of its table.
+def write_report(
+    folder: str | os.PathLike[str], out: str | os.PathLike[str], table: str | None = None
+) -> list[Summary]:
+    """Write the page; returns the rows of its table. `table` is where the table is now, if not where it was.
 
     Raises:
         NB201Error: if the folder holds no results, or matplotlib is not installed.
     """
     in_folder(out)
     results = read_runs(folder)
-    rows = summaries(folder)
+    rows = summaries(folder, table)
     try:
         import matplotlib
     except ImportError:
@@ -185,20 +218,20 @@ def write_report(folder: str | os.PathLike[str], out: str | os.PathLike[str]) ->
     sections = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         by_agent = {agent: runs for (name, agent), runs in results.items() if name == dataset}
+        truth = truth_of(next(iter(by_agent.values()))[0], table)
         with matplotlib.rc_context(style):
             figures = [
-                _figure(dataset, by_agent, _seconds, "simulated GPU-seconds"),
-                _figure(dataset, by_agent, _queries, "queries"),
+                _figure(truth, by_agent, _seconds, "simulated GPU-seconds"),
+                _figure(truth, by_agent, _queries, "queries"),
             ]
-        sections.append(_section(dataset, [row for row in rows if row.dataset == dataset], figures, by_agent))
+        sections.append(_section(truth, [row for row in rows if row.dataset == dataset], figures, by_agent))
     write_text(out, _PAGE.format(body="\n".join(sections)))
     return rows
 
 
-def _section(dataset: str, rows: list[Summary], figures: list[str], by_agent: dict[str, list[Run]]) -> str:
+def _section(truth: Truth, rows: list[Summary], figures: list[str], by_agent: dict[str, list[Run]]) -> str:
     header = next(iter(by_agent.values()))[0].header
     kwargs = header["env"]["kwargs"]
-    truth = truth_of(next(iter(by_agent.values()))[0])
     limits = []
     if kwargs["budget"] is not None:
         limits.append(f"{kwargs['budget']:,.0f} simulated GPU-seconds")
@@ -210,18 +243,30 @@ def _section(dataset: str, rows: list[Summary], figures: list[str], by_agent: di
     facts = (
         f"Table {kwargs['table']} ({header['fingerprint'][:12]}), recipe {header['recipe']}, epoch {header['epoch']}, "
         f"{kwargs['split']} accuracy, trial {kwargs['trial']}; {' and '.join(limits)}, {kwargs['charge']} charging. "
-        f"Best mean accuracy {truth.mean[truth.best]:.2f} % (cell {truth.best}). Target: within "
-        f"{truth.trial_deviation:.3f} points of it, one standard deviation between trials. "
-        f"Final: {final} of the chosen cell. " + (f"Settings: {tuning}." if tuning else "")
+        f"Best mean accuracy {truth.mean[truth.best]:.2f} % (cell {truth.best}). {_target(truth)} "
+        f"Final: {final} of the chosen cell. " + (f"Settings: {tuning}. " if tuning else "") + warning(rows)
     )
+    notes = "".join(f"<p>{html.escape(f'{row.agent}: {row.note}.')}</p>" for row in rows if row.note)
     head = "".join(f"<th>{html.escape(name)}</th>" for name, _ in COLUMNS)
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(write(row))}</td>" for _, write in COLUMNS) + "</tr>" for row in rows
     )
     return (
-        f"<h2>{html.escape(dataset)}</h2><p>{html.escape(facts)}</p>"
+        f"<h2>{html.escape(truth.dataset)}</h2><p>{html.escape(facts)}</p>{notes}"
         f"<div class='figures'>{''.join(figures)}</div><table><tr>{head}</tr>{body}</table>"
     )
+
+
+def _target(truth: Truth) -> str:
+    if math.isnan(truth.trial_deviation):
+        return "No target: the table has one trial a cell, and says nothing of the deviation between trials."
+    return f"Target: within {truth.trial_deviation:.3f} points of it, one standard deviation between trials."
+
+
+def warning(rows: Sequence[Summary]) -> str:
+    """What is to be said of intervals of few runs, empty where there are enough."""
+    few = min((row.runs for row in rows), default=FEW_RUNS)
+    return f"Intervals of {few} runs are too narrow: make {FEW_RUNS} at least." if few < FEW_RUNS else ""
 
 
 _PAGE = """<!DOCTYPE html>

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -114,6 +116,23 @@ def read_file(file: Path) -> list[Run]:
         why = "it is no JSON" if isinstance(error, json.JSONDecodeError | RecursionError | UnicodeError) else error
         raise NB201Error(f"{file} is not a complete result file, by line {number}: {why}") from None
     return found
+
+
+def refuse_unlike(results: Mapping[tuple[str, str], Sequence[Run]]) -> None:
+    """Raise NB201Error if runs on one data set were made under different rules, which no comparison may mix."""
+    first: dict[str, tuple[str, dict[str, Any]]] = {}
+    for (dataset, agent), runs in results.items():
+        for run in runs:
+            header = run.header
+            rules = header["env"]["kwargs"] | {key: header[key] for key in ("recipe", "epoch", "fingerprint")}
+            other, expected = first.setdefault(dataset, (agent, rules))
+            unlike = [key for key in rules if rules[key] != expected.get(key)]
+            if unlike:
+                said = ", ".join(f"{key} {expected.get(key)!r} against {rules[key]!r}" for key in unlike)
+                raise NB201Error(
+                    f"the runs of {other} and {agent} on {dataset} were made under different rules ({said}): keep them "
+                    "in different folders"
+                )
 
 
 def _refuse_constant(name: str) -> float:
@@ -238,11 +257,18 @@ class Truth:
 
     @cached_property
     def trial_deviation(self) -> float:
-        """Standard deviation between trials, in points: root mean square over the 200 best cells by mean."""
+        """Standard deviation between trials, in points: root mean square over the 200 best cells by mean.
+
+        Where the table has one trial a cell, or means alone, that of the same data set in the table `published`; NaN
+        where there is none, and then no target.
+        """
+        if self.by_trial.shape[1] == 1:
+            published = open_table("published")
+            is_same = self.table is not published and self.dataset in published.datasets
+            return truth(published, self.dataset).trial_deviation if is_same else math.nan
         top = np.argsort(-self.mean, kind="stable")[:TOP_CELLS]
         with np.errstate(invalid="ignore", divide="ignore"):
-            variance = np.nanvar(self.by_trial[top], axis=1, ddof=1) if self.by_trial.shape[1] > 1 else np.zeros(1)
-        return float(np.sqrt(np.nanmean(variance)))
+            return float(np.sqrt(np.nanmean(np.nanvar(self.by_trial[top], axis=1, ddof=1))))
 
     def regret(self, run: Run) -> Floats:
         """Points by which the incumbent's mean accuracy is below the best mean, after each query."""
@@ -309,23 +335,40 @@ class Final:
     mean: float
 
 
-def truth_of(run: Run) -> Truth:
-    """The truth about the column that a run searched, by its header.
+def table_of(run: Run, where: str | None = None) -> Table:
+    """The table that a run searched, by its header, or where it is now.
 
     Raises:
-        NB201Error: if the table of that name is not the one that was searched.
+        NB201Error: if the table there is not the one that was searched.
     """
-    kwargs, header = run.header["env"]["kwargs"], run.header
-    table = open_table(kwargs["table"])
-    if table.fingerprint != header["fingerprint"]:
-        raise NB201Error(
-            f"table {kwargs['table']!r} is not the one that the results come from: its fingerprint differs"
-        )
+    name = run.header["env"]["kwargs"]["table"] if where is None else where
+    table = open_table(name)
+    if table.fingerprint != run.header["fingerprint"]:
+        raise NB201Error(f"table {name!r} is not the one that the results come from: its fingerprint differs")
+    return table
+
+
+def truth_of(run: Run, where: str | None = None) -> Truth:
+    """The truth about the column that a run searched, of the table that its header names or that is there now.
+
+    Raises:
+        NB201Error: if the table is not the one that was searched.
+    """
+    table, kwargs, header = table_of(run, where), run.header["env"]["kwargs"], run.header
     rules = kwargs["dataset"], kwargs["split"], header["recipe"], header["epoch"], kwargs["trial"], kwargs["missing"]
-    return _truth(table, *rules)
+    return truth(table, *rules)
 
 
 @lru_cache(maxsize=8)
-def _truth(table: Table, dataset: str, split: str, recipe: str, epoch: int, trial: str | int, missing: str) -> Truth:
+def truth(
+    table: Table,
+    dataset: str,
+    split: str = "valid",
+    recipe: str | None = None,
+    epoch: int | None = None,
+    trial: str | int = "per-search",
+    missing: str = "refuse",
+) -> Truth:
+    """The truth about a column; arguments are those of `Column.open`."""
     column = Column.open(table, dataset, recipe=recipe, epoch=epoch, split=split, trial=trial, missing=missing)
-    return Truth(table, dataset, split, recipe, epoch, column.present)
+    return Truth(table, dataset, split, column.recipe, column.epoch, column.present)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import Evaluation
+from nb201_env import Evaluation, checks
 
 
 class ASHA:
@@ -21,7 +21,7 @@ class ASHA:
     """
 
     def __init__(self, task: Task, rng: np.random.Generator, eta: int = 4):
-        self._rng, self._cells, self._epochs, self._eta = rng, task.cells, task.epochs, eta
+        self._rng, self._cells, self._epochs, self._eta = rng, task.cells, task.epochs, checks.whole("eta", eta, 2, 100)
         self._told: list[list[tuple[float, int]]] = [[] for _ in task.epochs]  # accuracy and cell, by rung
         self._promoted: list[set[int]] = [set() for _ in task.epochs]
         self._asked: set[int] = set()

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import EDGES, NEIGHBORS, OPS, Evaluation, NB201Error
+from nb201_env import EDGES, NEIGHBORS, OPS, Evaluation, checks
 
 MUTATIONS = ("edge", "node-first")
 
@@ -39,8 +39,9 @@ class RegularizedEvolution:
         mutation: str = "edge",
         repeats: bool = True,
     ):
-        if mutation not in MUTATIONS:
-            raise NB201Error(f"mutation must be one of {', '.join(MUTATIONS)}, got {mutation!r}")
+        checks.one_of("mutation", mutation, MUTATIONS)
+        checks.truth("repeats", repeats)
+        population, sample = checks.whole("population", population, 1), checks.whole("sample", sample, 1)
         self._rng, self._cells, self._present = rng, task.cells, task.present
         self._size = population
         self._sample = sample

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import ALL_OPS, NUM_CELLS, Evaluation, NB201Error
+from nb201_env import ALL_OPS, NUM_CELLS, PARAMS, Evaluation, NB201Error, checks
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,11 +23,15 @@ SIMILARITIES = (0.5, 0.65, 0.8, 0.9)
 NOISES = (0.003, 0.03, 0.3)
 """Candidates for the share of the variance that is noise."""
 
+PRIORS = ("constant", "params")
+
 _SQRT_2PI = math.sqrt(2.0 * math.pi)
 
 
 class GaussianProcess:
     """Correlation `similarity` to the power of the number of edges that differ; mean and scale by least squares.
+
+    With `prior="params"`, the mean is a line in the rank of a cell's parameter count, its slope by least squares too.
 
     Similarity and noise are those of highest marginal likelihood among a few, chosen anew whenever the number of
     observations has doubled.
@@ -36,16 +40,19 @@ class GaussianProcess:
         task: what is searched; cells are seen at its last epoch.
         rng: source of all randomness.
         initial: number of random cells before the first model.
+        prior: of the mean, `constant` or `params`.
     """
 
-    def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10):
+    def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10, prior: str = "constant"):
+        checks.one_of("prior", prior, PRIORS)
         if importlib.util.find_spec("scipy") is None:
             raise NB201Error("the agent gp needs scipy: pip install 'nb201-env[agents]'")
-        self._rng, self._cells, self._initial = rng, task.cells, initial
+        self._rng, self._cells, self._initial = rng, task.cells, checks.whole("initial", initial, 2)
         self._told_cells: list[int] = []
         self._values: list[float] = []
         self._is_open = task.present.copy()
-        self._posterior = _Posterior(SIMILARITIES[1], NOISES[1])
+        self._trend = np.ones((NUM_CELLS, 1)) if prior == "constant" else _line(PARAMS)
+        self._posterior = _Posterior(self._trend, SIMILARITIES[1], NOISES[1])
         self._choose_again_at = initial
 
     def ask(self) -> Query | None:
@@ -75,22 +82,30 @@ class GaussianProcess:
         values, found = np.array(self._values), []
         for similarity in SIMILARITIES:
             for noise in NOISES:
-                likelihood = _Posterior(similarity, noise, self._told_cells, whole=False).log_likelihood(values)
-                found.append((likelihood, similarity, noise))
+                process = _Posterior(self._trend, similarity, noise, self._told_cells, whole=False)
+                found.append((process.log_likelihood(values), similarity, noise))
         _, similarity, noise = max(found)
-        self._posterior = _Posterior(similarity, noise, self._told_cells)
+        self._posterior = _Posterior(self._trend, similarity, noise, self._told_cells)
+
+
+def _line(values: npt.NDArray[np.int64]) -> Floats:
+    """A constant and the rank of a value from 0 to 1, (15625, 2)."""
+    ranks = np.unique(values, return_inverse=True)[1].astype(np.float64)
+    return np.stack((np.ones(ranks.size), ranks / ranks.max()), axis=1)
 
 
 class _Posterior:
     """The Cholesky factor of the observed cells' correlations, and its solve against those with all cells."""
 
-    def __init__(self, similarity: float, noise: float, cells: list[int] | None = None, whole: bool = True):
+    def __init__(
+        self, trend: Floats, similarity: float, noise: float, cells: list[int] | None = None, whole: bool = True
+    ):
         from scipy.linalg import solve_triangular
         from scipy.special import ndtr
 
         self._solve_triangular, self._normal = solve_triangular, ndtr
         self._powers = similarity ** np.arange(ALL_OPS.shape[1] + 1)
-        self._noise = noise
+        self._trend, self._noise = trend, noise
         self._cells: list[int] = []
         capacity = 64
         self._factor, self._solved = np.zeros((capacity, capacity)), np.zeros((capacity, NUM_CELLS if whole else 0))
@@ -126,12 +141,12 @@ class _Posterior:
         count = len(right)
         return np.asarray(self._solve_triangular(self._factor[:count, :count], right, lower=True, check_finite=False))
 
-    def _scaled(self, values: Floats) -> tuple[float, float, Floats]:
-        """Mean and variance of the process by generalised least squares, and the whitened values."""
-        ones, whitened = self._solve(np.ones(len(values))), self._solve(values)
-        mean = float(ones @ whitened / (ones @ ones))
-        rest = whitened - mean * ones
-        return mean, max(float(rest @ rest) / len(values), 1e-12), rest
+    def _scaled(self, values: Floats) -> tuple[Floats, float, Floats]:
+        """Coefficients of the mean and the variance by generalised least squares, and the whitened residuals."""
+        trend, whitened = self._solve(self._trend[self._cells]), self._solve(values)
+        slope = np.linalg.lstsq(trend, whitened, rcond=None)[0]
+        rest = whitened - trend @ slope
+        return slope, max(float(rest @ rest) / len(values), 1e-12), rest
 
     def log_likelihood(self, values: Floats) -> float:
         """Of the observations, the mean and the variance being the likeliest, up to a constant."""
@@ -141,8 +156,8 @@ class _Posterior:
 
     def expected_improvement(self, values: Floats) -> Floats:
         """Of every cell over the best value, (15625,)."""
-        mean, variance, rest = self._scaled(values)
-        expected = mean + rest @ self._solved[: len(values)]
+        slope, variance, rest = self._scaled(values)
+        expected = self._trend @ slope + rest @ self._solved[: len(values)]
         deviation = np.sqrt(np.maximum(variance * (1.0 - self._explained), 1e-18))
         score = (expected - values.max()) / deviation
         density = np.exp(-0.5 * score * score) / _SQRT_2PI

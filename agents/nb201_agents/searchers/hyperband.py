@@ -8,6 +8,7 @@ import numpy as np
 
 from nb201_agents.searcher import Task
 from nb201_agents.searchers.successive_halving import Steps, StepwiseSearcher, bracket
+from nb201_env import checks
 
 
 class Hyperband(StepwiseSearcher):
@@ -23,7 +24,7 @@ class Hyperband(StepwiseSearcher):
     """
 
     def __init__(self, task: Task, rng: np.random.Generator, eta: int = 3):
-        self._eta = eta
+        self._eta = checks.whole("eta", eta, 2, 100)
         super().__init__(task, rng)
 
     def steps(self) -> Steps:

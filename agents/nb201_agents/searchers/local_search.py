@@ -7,7 +7,7 @@ from collections.abc import Generator
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import NEIGHBORS, Evaluation
+from nb201_env import NEIGHBORS, Evaluation, checks
 
 
 class LocalSearch:
@@ -24,7 +24,7 @@ class LocalSearch:
 
     def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10):
         self._rng, self._cells, self._present = rng, task.cells, task.present
-        self._initial = initial
+        self._initial = checks.whole("initial", initial, 1)
         self._known: dict[int, float] = {}
         self._search = self._climb_and_restart()
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import ALL_OPS, EDGES, OPS, Evaluation, index_of
+from nb201_env import ALL_OPS, EDGES, OPS, Evaluation, NB201Error, checks, index_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,8 +31,10 @@ class Reinforce:
 
     def __init__(self, task: Task, rng: np.random.Generator, learning_rate: float = 0.01, momentum: float = 0.9):
         self._rng, self._cells, self._present = rng, task.cells, task.present
-        self._learning_rate = learning_rate
-        self._momentum = momentum
+        self._learning_rate = checks.number("learning_rate", learning_rate, above=0.0)
+        self._momentum = checks.number("momentum", momentum, 0.0)
+        if self._momentum >= 1.0:
+            raise NB201Error(f"momentum must be below 1, got {momentum}")
         self._logits = 1e-3 * rng.standard_normal((len(EDGES), len(OPS)))
         self._first_moment = np.zeros_like(self._logits)
         self._second_moment = np.zeros_like(self._logits)

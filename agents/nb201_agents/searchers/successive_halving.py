@@ -7,7 +7,7 @@ from collections.abc import Generator
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import Evaluation
+from nb201_env import Evaluation, checks
 
 Steps = Generator[Query, Evaluation, None]
 """Yields a query and is sent what it observed."""
@@ -66,7 +66,7 @@ class SuccessiveHalving(StepwiseSearcher):
     """
 
     def __init__(self, task: Task, rng: np.random.Generator, eta: int = 3):
-        self._eta = eta
+        self._eta = checks.whole("eta", eta, 2, 100)
         super().__init__(task, rng)
 
     def steps(self) -> Steps:

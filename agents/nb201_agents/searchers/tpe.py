@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
-from nb201_env import EDGES, OPS, Evaluation, NB201Error, index_of
+from nb201_env import EDGES, OPS, Evaluation, NB201Error, checks, index_of
 
 _TRIES = 100  # to be given a cell on offer, before a random one is taken
 
@@ -26,6 +26,7 @@ class TPE:
     def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10):
         if importlib.util.find_spec("optuna") is None:
             raise NB201Error("the agent tpe needs optuna: pip install 'nb201-env[agents]'")
+        checks.whole("initial", initial, 1)
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)

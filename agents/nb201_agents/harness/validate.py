@@ -1,0 +1,90 @@
+"""Whether results are what the table says: every query of every run is made again and compared."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from nb201_agents.harness.results import Run, read_runs, table_of
+from nb201_env import Evaluation, NB201Error, Oracle
+
+
+def validate(
+    folder: str | os.PathLike[str],
+    table: str | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+) -> list[str]:
+    """Make every query of a folder of results again.
+
+    Args:
+        folder: that `nb201 bench` wrote.
+        table: where the table is now, if not where it was.
+        progress: called with runs done, all runs, and what is being read.
+
+    Returns:
+        What is wrong, each with the run and the row; empty if every accuracy, trial, number of seconds and end is as
+        the table and the rules have it.
+
+    Raises:
+        NB201Error: if the folder holds no results, damaged ones, or those of another table.
+    """
+    results = read_runs(folder)
+    total = sum(map(len, results.values()))
+    problems: list[str] = []
+    done = 0
+    for (dataset, agent), runs in results.items():
+        oracle: Oracle | None = None
+        rules: object = None
+        for run in runs:
+            if oracle is None or run.header["env"]["kwargs"] != rules:
+                oracle, rules = oracle_of(run, table), run.header["env"]["kwargs"]
+            problems += [f"{dataset}/{agent}, seed {run.header['seed']}: {one}" for one in problems_of(run, oracle)]
+            done += 1
+            progress(done, total, f"{dataset} {agent}")
+    return problems
+
+
+def oracle_of(run: Run, table: str | None = None) -> Oracle:
+    """An oracle under the rules of a run."""
+    kwargs = run.header["env"]["kwargs"]
+    return Oracle.open(**{**kwargs, "table": table_of(run, table)})
+
+
+def problems_of(run: Run, oracle: Oracle) -> Iterator[str]:
+    """What is wrong with a run, whose rules the oracle has; at most one problem, since the rest may follow from it."""
+    header, column = run.header, oracle.column
+    if (header["recipe"], header["epoch"]) != (column.recipe, column.epoch):
+        yield f"it says recipe {header['recipe']}, epoch {header['epoch']}, not {column.recipe}, {column.epoch}"
+        return
+    oracle.new_search(header["seed"])
+    columns = (run.cell, run.epoch, run.trial, run.reward, run.seconds)
+    rows = zip(*(values.tolist() for values in columns), strict=True)
+    for number, (cell, epoch, trial, accuracy, seconds) in enumerate(rows, start=1):
+        try:
+            found = oracle.query(cell, epoch)
+        except NB201Error as error:
+            yield f"row {number}: {error}"
+            return
+        if not found.observed:
+            yield f"row {number}: the search had ended by then"
+            return
+        said = Evaluation(cell, epoch, accuracy, seconds, trial, True, found.repeat)
+        if said != found:
+            yield f"row {number} is {_shown(said)}, and the table has {_shown(found)}"
+            return
+    if not _is_over(oracle):
+        yield (
+            f"it ends after {oracle.n_queries} queries, with {oracle.seconds_left:,.0f} s left, enough for any cell of "
+            f"{column.dataset}"
+        )
+
+
+def _is_over(oracle: Oracle) -> bool:
+    """Whether a search can have ended here: by its rules, by a query that did not fit, or with nothing left to ask."""
+    column = oracle.column
+    dearest = float((column.train[-1] + column.evaluation)[column.present].max())
+    return oracle.exhausted or oracle.seconds_left < dearest or oracle.n_distinct == int(column.present.sum())
+
+
+def _shown(row: Evaluation) -> str:
+    return f"cell {row.index}, epoch {row.epoch}, trial {row.trial}, {row.accuracy!r}, {row.seconds!r} s"
