@@ -8,6 +8,7 @@ import pytest
 from nb201_agents.harness.bench import ALWAYS, ROW, Setup, bench, run, versions
 from nb201_agents.harness.report import summaries, write_report
 from nb201_agents.harness.results import read_runs, truth_of
+from nb201_agents.harness.stats import paired_p
 from nb201_agents.harness.validate import validate
 
 from nb201_env import NUM_CELLS, NB201Error, open_table
@@ -121,6 +122,27 @@ def test_an_agent_that_can_afford_nothing_is_told_in_the_table(tmp_path):
     unknown = [np.isnan(row.regret) for row in rows.values()]
     assert unknown == sorted(unknown)  # those without a regret last
     assert "params: 3 of 3 runs: the first query did not fit the budget." in (tmp_path / "report.html").read_text()
+
+
+def test_the_best_and_what_is_not_worse_are_marked(tmp_path):
+    bench(["rea", "rea(population=10)"], [Setup(max_queries=40)], 30, tmp_path)
+    rows = {row.agent: row for row in summaries(tmp_path)}
+    best = min(rows.values(), key=lambda row: row.regret)
+    assert best.p_value == 1.0
+    assert not rows["random"].is_best
+    assert rows["random"].p_value < 0.01
+    assert rows["random"].improvement == 0.5
+    assert rows["params"].improvement > 0.9
+    assert rows["rea"].p_value == rows["rea(population=10)"].p_value  # the same searches
+
+
+def test_an_agent_compared_with_itself_is_seldom_told_apart(tmp_path):
+    """At most 5 % false alarms, and four standard deviations of the count, among 400 comparisons of 30 runs each."""
+    regrets = np.sort(np.random.default_rng(0).exponential(size=5_000))  # as skewed as regrets are
+    rng, alarms = np.random.default_rng(1), 0
+    for _ in range(400):
+        alarms += paired_p(rng.choice(regrets, 30) - rng.choice(regrets, 30), resamples=400) <= 0.05
+    assert alarms <= 400 * 0.05 + 4 * np.sqrt(400 * 0.05 * 0.95)
 
 
 def test_runs_of_other_rules_are_not_mixed(tmp_path):

@@ -2,7 +2,17 @@ import math
 
 import numpy as np
 import pytest
-from nb201_agents.harness.stats import bootstrap_interval, censored_median, iqm, step_function
+from nb201_agents.harness.stats import (
+    bootstrap_interval,
+    censored_median,
+    censored_median_interval,
+    holm,
+    iqm,
+    log_area,
+    paired_p,
+    probability_of_improvement,
+    step_function,
+)
 
 
 def test_iqm_is_the_mean_of_the_middle_half():
@@ -42,3 +52,40 @@ def test_step_function_never_interpolates():
     values = step_function(np.array([1.0, 3.0]), np.array([10.0, 20.0]), np.array([0.5, 1.0, 2.9, 3.0, 99.0]))
     assert np.array_equal(values, [np.nan, 10, 10, 20, 20], equal_nan=True)
     assert np.isnan(step_function(np.array([]), np.array([]), np.array([1.0]))).all()
+
+
+def test_censored_median_interval_holds_the_median():
+    times = np.concatenate((np.random.default_rng(0).exponential(size=60), np.full(20, math.inf)))
+    low, high = censored_median_interval(times)
+    assert low < censored_median(times) < high < math.inf
+    assert censored_median_interval([1.0, math.inf, math.inf]) == (1.0, math.inf)
+    assert censored_median_interval([]) == (math.inf, math.inf)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]).tolist() == [1.0, 1.0]
+    assert holm([]).size == 0
+
+
+def test_paired_p_tells_a_difference_and_no_more():
+    rng = np.random.default_rng(0)
+    assert paired_p(rng.normal(0.5, 1, 200)) < 0.001
+    assert paired_p(np.zeros(50)) == 1.0
+    assert paired_p(np.full(50, 0.1)) < 0.001
+    assert paired_p([0.1]) == 1.0
+    assert paired_p([0.1, 0.1]) == 0.5
+    noise = rng.normal(size=50)
+    assert paired_p(noise - noise.mean()) == 1.0
+
+
+def test_probability_of_improvement_by_hand():
+    assert probability_of_improvement([1, 2], [2, 3]) == pytest.approx((2 + 1 + 0.5) / 4)
+    assert probability_of_improvement([1, 1], [1, 1]) == 0.5
+
+
+def test_log_area_by_hand():
+    area = log_area(np.array([1.0, 10.0]), np.array([4.0, 2.0]), 1.0, 100.0)
+    assert area == pytest.approx(3.0)
+    assert log_area(np.array([5.0]), np.array([4.0]), 1.0, 100.0) == pytest.approx(4.0)
+    assert log_area(np.array([1.0, 2.0, 1000.0]), np.array([9.0, 1.0, 0.0]), 2.0, 50.0) == pytest.approx(1.0)

@@ -8,15 +8,28 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from nb201_agents.harness.results import Run, Truth, read_runs, refuse_unlike, truth_of
-from nb201_agents.harness.stats import Floats, bootstrap_interval, censored_median, iqm, step_function
+from nb201_agents.harness.stats import (
+    Floats,
+    bootstrap_interval,
+    censored_median,
+    censored_median_interval,
+    holm,
+    iqm,
+    paired_p,
+    probability_of_improvement,
+    step_function,
+)
 from nb201_env import NB201Error
 from nb201_env.files import in_folder, write_text
+
+LEVEL = 0.05
+"""Of the tests that tell agents apart."""
 
 FEW_RUNS = 30
 """With fewer runs, a percentile bootstrap interval of 95 % covers the truth less often than it says."""
@@ -42,9 +55,13 @@ class Summary:
         observed: mean of what the searches saw of them.
         mean: mean over all trials of them.
         target_queries: median distinct queries until within one trial deviation of the best, inf if half never came.
-        target_seconds: the same in simulated seconds.
+        target_queries_interval: its 95 % bootstrap interval.
+        target_seconds: the same median in simulated seconds.
         success: share of runs that came within it.
         note: what a reader must know, such as runs that observed nothing.
+        p_value: that its last regret equals the best agent's, by a paired bootstrap over the seeds that both have, with
+            Holm's correction for all agents on the data set; 1 for the best itself, NaN with no common seed.
+        improvement: how likely one of its runs ends at a lower regret than one of random search, ties counting half.
     """
 
     dataset: str
@@ -59,9 +76,17 @@ class Summary:
     observed: float
     mean: float
     target_queries: float
+    target_queries_interval: tuple[float, float]
     target_seconds: float
     success: float
     note: str = ""
+    p_value: float = math.nan
+    improvement: float = math.nan
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the agent is the best on its data set, or not worse than it at the level of 5 %."""
+        return self.p_value > LEVEL
 
 
 def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth) -> Summary:
@@ -70,7 +95,8 @@ def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth) -> Su
     runs = [run for run in runs if run.cell.size]
     if not runs:
         nan, never = math.nan, math.inf
-        return Summary(dataset, agent, 0, 0.0, nan, (nan, nan), nan, (nan, nan), nan, nan, nan, never, never, 0.0, note)
+        unknown = (nan, nan), nan, (nan, nan), nan, nan, nan, never, (never, never), never
+        return Summary(dataset, agent, 0, 0.0, nan, *unknown, success=0.0, note=note)
     regrets = np.array([truth.regret(run)[-1] for run in runs])
     finals = [truth.final(run) for run in runs]
     targets = np.array([truth.until_target(run) for run in runs])
@@ -87,6 +113,7 @@ def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth) -> Su
         observed=float(np.mean([final.observed for final in finals])),
         mean=float(np.mean([final.mean for final in finals])),
         target_queries=censored_median(targets[:, 0]),
+        target_queries_interval=censored_median_interval(targets[:, 0]),
         target_seconds=censored_median(targets[:, 1]),
         success=float(np.isfinite(targets[:, 0]).mean()),
         note=note,
@@ -115,7 +142,40 @@ def summaries(folder: str | os.PathLike[str], table: str | None = None) -> list[
     truths = {key: truth_of(runs[0], table) for key, runs in results.items()}
     refuse_unlike(results)
     rows = [summarize(*key, runs, truths[key]) for key, runs in results.items()]
+    last = {
+        key: {run.header["seed"]: float(truths[key].regret(run)[-1]) for run in runs if run.cell.size}
+        for key, runs in results.items()
+    }
+    rows = [row for dataset in {row.dataset for row in rows} for row in _compared(dataset, rows, last)]
     return sorted(rows, key=lambda row: (row.dataset.lower(), math.isnan(row.regret), row.regret))
+
+
+def _compared(dataset: str, rows: Sequence[Summary], last: dict[tuple[str, str], dict[int, float]]) -> list[Summary]:
+    """The summaries of one data set with what tells their agents apart; `last` has the last regret of every seed."""
+    rows = [row for row in rows if row.dataset == dataset]
+    known = [row for row in rows if not math.isnan(row.regret)]
+    if not known:
+        return rows
+    best = last[dataset, min(known, key=lambda row: row.regret).agent]
+    p_values = {}
+    for row in known:
+        mine = last[dataset, row.agent]
+        common = sorted(set(mine) & set(best))
+        if mine is not best and common:
+            p_values[row.agent] = paired_p([mine[seed] - best[seed] for seed in common])
+    adjusted = dict(zip(p_values, holm(list(p_values.values())).tolist(), strict=True))
+    adjusted |= {row.agent: 1.0 for row in known if last[dataset, row.agent] is best}
+    chance = list(last.get((dataset, "random"), {}).values())
+    return [
+        replace(
+            row,
+            p_value=adjusted.get(row.agent, math.nan),
+            improvement=probability_of_improvement(list(last[dataset, row.agent].values()), chance)
+            if chance and row in known
+            else math.nan,
+        )
+        for row in rows
+    ]
 
 
 def regret_curve(runs: Sequence[Run], truth: Truth, grid: Floats, axis: Callable[[Run], Any]) -> tuple[Floats, Floats]:
@@ -169,7 +229,7 @@ def _figure(truth: Truth, by_agent: dict[str, list[Run]], axis: Callable[[Run], 
 
 
 COLUMNS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
-    ("agent", lambda row: row.agent),
+    ("agent", lambda row: f"{row.agent} *" if row.is_best else row.agent),
     ("runs", lambda row: str(row.runs)),
     ("queries", lambda row: f"{row.queries:.0f}"),
     ("regret, mean [95 %]", lambda row: _with_interval(row.regret, row.regret_interval)),
@@ -177,13 +237,15 @@ COLUMNS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("final", lambda row: _value(row.final)),
     ("observed", lambda row: _value(row.observed)),
     ("all trials", lambda row: _value(row.mean)),
+    ("better than random", lambda row: "none" if math.isnan(row.improvement) else f"{100 * row.improvement:.0f} %"),
     ("queries to target", lambda row: _time(row.target_queries)),
+    ("95 %", lambda row: " to ".join(_time(end) for end in row.target_queries_interval)),
     ("seconds to target", lambda row: _time(row.target_seconds)),
     ("reached", lambda row: f"{100 * row.success:.0f} %"),
 )
 """Headings of the table and how each cell is written."""
 
-SHORT_COLUMNS = tuple(COLUMNS[position] for position in (0, 3, 5, 8, 9, 10))
+SHORT_COLUMNS = tuple(COLUMNS[position] for position in (0, 3, 5, 9, 11, 12))
 """Those that fit a terminal."""
 
 
@@ -282,7 +344,8 @@ th:first-child, td:first-child {{ text-align: left; }} th {{ white-space: normal
 <p>Regret is the best mean accuracy of any cell less the mean accuracy of the incumbent, the cell with the best observed
 accuracy so far, in points of percent. Curves are means over runs with 95 % intervals, step functions that carry the
 last value forward; the dotted line is the target. Medians count runs that never reached the target as longer than all
-others. An observed value flatters the cell that was chosen for it.</p>
+others. An observed value flatters the cell that was chosen for it. A star marks the lowest mean regret and what is not
+worse than it: a paired bootstrap over common seeds, Holm's correction, level 5 %.</p>
 {body}
 </body></html>
 """
