@@ -68,6 +68,7 @@ def bench(
     queries: Annotated[int | None, typer.Option(help="Queries of a search, instead of or beside a budget.")] = None,
     charge: Annotated[str, typer.Option(help="fresh, resume or cached.")] = "fresh",
     overrun: Annotated[str, typer.Option(help="stop-before or stop-after.")] = "stop-before",
+    workers: Annotated[int, typer.Option(help="Simulated GPUs of a search, which share its budget.")] = 1,
     runs: Annotated[int, typer.Option(help="Runs of each agent on each data set.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the first run; the others follow.")] = 0,
     jobs: Jobs = 1,
@@ -85,6 +86,7 @@ def bench(
         "charge": charge,
         "overrun": overrun,
         "max_queries": queries,
+        "workers": workers,
     }
     budgets = _budgets(budget, names)
     setups = [Setup(dataset=name, budget=budgets[name], **rules) for name in names]

@@ -64,7 +64,10 @@ class Task:
 
 @runtime_checkable
 class Searcher(Protocol):
-    """An algorithm under ask/tell control. It is made as `Class(task, rng)` and draws from nothing but `rng`."""
+    """An algorithm under ask/tell control. It is made as `Class(task, rng)` and draws from nothing but `rng`.
+
+    An attribute `is_asynchronous`, True, says that it may be asked again before it is told, by several workers.
+    """
 
     def ask(self) -> Query | None:
         """The next query, or None if there is nothing left to ask."""

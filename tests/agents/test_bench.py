@@ -145,6 +145,33 @@ def test_an_agent_compared_with_itself_is_seldom_told_apart(tmp_path):
     assert alarms <= 400 * 0.05 + 4 * np.sqrt(400 * 0.05 * 0.95)
 
 
+def test_several_workers_share_a_budget(tmp_path):
+    setups = [Setup(budget=80_000, workers=count) for count in (1, 4)]
+    for setup in setups:
+        bench(["rea", "asha"], [setup], 4, tmp_path / str(setup.workers))
+    one, four = (read_runs(tmp_path / str(setup.workers)) for setup in setups)
+    assert ("cifar10", "local-search") not in four  # which must be told before it is asked
+    for key, runs in four.items():
+        for a, b in zip(one[key], runs, strict=True):
+            assert b.header["row"][-1] == "started"
+            assert b.seconds_used[-1] <= 80_000
+            assert b.ended[-1] < 0.4 * a.ended[-1]
+            assert (np.diff(b.ended) >= 0).all()
+            assert (b.started[b.begun][:4] == 0).all()
+    assert validate(tmp_path / "4") == []
+    file = tmp_path / "4" / "cifar10" / "rea.jsonl"
+    lines = file.read_text().splitlines()
+    row = json.loads(lines[9])
+    row[5] = 0.0  # as if a fifth worker had begun at once
+    others = [json.loads(line) for line in lines[1:] if line[0] == "["][: json.loads(lines[0])["queries"]]
+    moved = sorted([one for one in others if one[0] != row[0]] + [row], key=lambda one: one[5] + one[4])
+    rest = lines[1 + len(others) :]
+    file.write_text("\n".join([lines[0], *map(json.dumps, moved), *rest]) + "\n")
+    assert any("idle" in problem for problem in validate(tmp_path / "4"))
+    with pytest.raises(NB201Error, match="local-search waits for each answer"):
+        bench(["local-search"], [setups[1]], 2, tmp_path / "x")
+
+
 def test_runs_of_other_rules_are_not_mixed(tmp_path):
     bench([], [SETUP], 2, tmp_path / "a")
     bench(["rea"], [Setup(budget=50_000)], 2, tmp_path / "b")

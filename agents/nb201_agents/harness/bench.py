@@ -22,16 +22,17 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from nb201_agents.harness.results import ROW, checked_header, read_file
+from nb201_agents.harness.results import ROW, ROW_OF_WORKERS, checked_header, read_file
 from nb201_agents.searcher import Learner, Searcher, Task, env_arguments, make_agent, tuned_on
 from nb201_env import Evaluation, NB201Error, Oracle, checks, open_table
 from nb201_env.files import locked, regular, replacing, sweep
 from nb201_env.parallel import in_order, run_tasks
+from nb201_env.simulation.workers import Finished, Workers
 
 ENVIRONMENT = "NB201/BuildCell-v0"
 
 ALWAYS = ("random", "params", "local-search")
-"""Agents that join every comparison: chance, the cheapest prior, and the strongest simple search."""
+"""Agents that join every comparison: chance, the cheapest prior, and, with one worker, the strongest simple search."""
 
 WALL_CLOCK = "wall_clock.jsonl"
 
@@ -47,7 +48,8 @@ class Setup:
     """What is searched and under which rules: arguments of `Oracle.open`, as plain data.
 
     `rungs` are the epochs at which a searcher may see a cell; None means the last alone, which is all that an
-    environment has whose episode is one cell.
+    environment has whose episode is one cell. `workers` are simulated GPUs, which share the budget; see
+    `nb201_env.simulation.workers`.
     """
 
     table: str = "published"
@@ -62,6 +64,7 @@ class Setup:
     max_queries: int | None = None
     missing: str = "refuse"
     rungs: tuple[int, ...] | None = None
+    workers: int = 1
 
     def plain(self) -> dict[str, Any]:
         """The fields as JSON has them."""
@@ -69,7 +72,7 @@ class Setup:
 
     def env_kwargs(self) -> dict[str, Any]:
         """Arguments of the environment in which one cell is an episode."""
-        return {key: value for key, value in asdict(self).items() if key != "rungs"}
+        return {key: value for key, value in asdict(self).items() if key not in ("rungs", "workers")}
 
     def oracle(self) -> Oracle:
         """A fresh oracle under these rules.
@@ -79,7 +82,8 @@ class Setup:
         """
         if self.budget is None and self.max_queries is None:
             raise NB201Error("a search needs an end: set a budget in simulated seconds, or a number of queries")
-        return Oracle.open(**asdict(self))
+        checks.whole("workers", self.workers, 1, 10**6)
+        return Oracle.open(**{key: value for key, value in asdict(self).items() if key != "workers"})
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,22 @@ def search(searcher: Searcher, oracle: Oracle) -> list[Evaluation]:
     return results
 
 
+def search_in_parallel(searcher: Searcher, oracle: Oracle, workers: int) -> list[Finished]:
+    """As `search`, on several simulated workers: an idle one gets work at once, and results are told as they end."""
+    pool, results, is_over = Workers(oracle, workers), list[Finished](), False
+    while True:
+        while pool.has_free and not is_over:
+            query = searcher.ask()
+            if query is None:  # for now: what is running may bring more to ask
+                break
+            is_over = not pool.submit(query.cell, query.epoch)
+        finished = pool.wait()
+        if finished is None:
+            return results
+        searcher.tell(finished.result)
+        results.append(finished)
+
+
 def learn(learner: Learner, setup: Setup, seed: int) -> list[Evaluation]:
     """Let a learner drive the environment; all that its search observed."""
     env = RecordQueries(gym.make(ENVIRONMENT, **setup.env_kwargs(), **env_arguments(learner)))
@@ -133,7 +153,7 @@ def learn(learner: Learner, setup: Setup, seed: int) -> list[Evaluation]:
     return env.results
 
 
-def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[Evaluation]]:
+def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], Sequence[Evaluation | Finished]]:
     """One search by one agent.
 
     Args:
@@ -149,7 +169,13 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[
     column = oracle.column
     task = Task(column.dataset, column.epoch, column.rungs, setup.budget, setup.max_queries, column.present)
     agent = make_agent(agent_name, task, np.random.default_rng(seed))
-    results = search(agent, oracle) if isinstance(agent, Searcher) else learn(agent, setup, seed)
+    results: Sequence[Evaluation | Finished]
+    if not isinstance(agent, Searcher):
+        results = learn(agent, setup, seed)
+    elif setup.workers > 1:
+        results = search_in_parallel(agent, oracle, setup.workers)
+    else:
+        results = search(agent, oracle)
     header = {
         "agent": agent_name,
         "seed": seed,
@@ -159,7 +185,7 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], list[
         "fingerprint": column.table.fingerprint,
         "timing_fingerprint": column.table.timing_fingerprint,
         "tuned_on": list(tuned_on(agent)),
-        "row": list(ROW),
+        "row": list(ROW if setup.workers == 1 else ROW_OF_WORKERS),
         "versions": versions(),
         "queries": len(results),
     }
@@ -174,6 +200,8 @@ def _check_agent(name: str, setup: Setup) -> None:
     agent = make_agent(name, Task(setup.dataset, column.epoch, column.rungs), np.random.default_rng(0))
     if setup.rungs is not None and not isinstance(agent, Searcher):
         raise NB201Error(f"{name} learns in an environment that trains every cell to the last epoch: leave rungs out")
+    if setup.workers > 1 and not getattr(agent, "is_asynchronous", False):
+        raise NB201Error(f"{name} waits for each answer before it asks again: leave workers at 1")
     if column.is_partial and not isinstance(agent, Searcher) and "mask" not in env_arguments(agent):
         raise NB201Error(
             f"{name} heeds no mask of actions, so it cannot search a table of which some cells are not on offer: use "
@@ -211,8 +239,13 @@ def run_chunk(chunk: Chunk) -> tuple[str, list[float]]:
         header, results = run(chunk.agent, chunk.setup, seed)
         took.append(time.perf_counter() - began)
         lines.append(json.dumps(header))
-        lines += [json.dumps([r.index, r.epoch, r.trial, r.accuracy, r.seconds]) for r in results]
+        lines += [json.dumps(_row(result)) for result in results]
     return "".join(line + "\n" for line in lines), took
+
+
+def _row(result: Evaluation | Finished) -> list[float]:
+    row = [result.index, result.epoch, result.trial, result.accuracy, result.seconds]
+    return [*row, result.started] if isinstance(result, Finished) else row
 
 
 def bench(
@@ -247,7 +280,8 @@ def bench(
     checks.whole("runs", runs, 1)
     checks.whole("jobs", jobs, 1)
     checks.whole("seed", seed, 0, MAX_SEED - runs, fix=f", so that seed + runs is at most {MAX_SEED}")
-    agents = list(dict.fromkeys([*agents, *ALWAYS]))
+    always = ALWAYS if all(setup.workers == 1 for setup in setups) else ALWAYS[:2]
+    agents = list(dict.fromkeys([*agents, *always]))
     for setup in setups:
         for agent in agents:
             _check_agent(agent, setup)

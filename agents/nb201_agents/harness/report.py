@@ -192,7 +192,7 @@ def _queries(run: Run) -> Any:
 
 
 def _seconds(run: Run) -> Any:
-    return run.seconds_used
+    return run.ended
 
 
 def _figure(truth: Truth, by_agent: dict[str, list[Run]], axis: Callable[[Run], Any], label: str) -> str:
@@ -299,6 +299,8 @@ def _section(truth: Truth, rows: list[Summary], figures: list[str], by_agent: di
         limits.append(f"{kwargs['budget']:,.0f} simulated GPU-seconds")
     if kwargs["max_queries"] is not None:
         limits.append(f"{kwargs['max_queries']:,} queries")
+    if kwargs["workers"] > 1:
+        limits.append(f"{kwargs['workers']} workers, whose seconds are those on the wall")
     final = "mean test accuracy" if truth.has_test else "mean of the trials that the search did not see"
     tuned = {agent: runs[0].header["tuned_on"] for agent, runs in by_agent.items() if runs[0].header["tuned_on"]}
     tuning = "; ".join(f"{agent} was tuned on {', '.join(sets)}" for agent, sets in sorted(tuned.items()))

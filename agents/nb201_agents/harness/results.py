@@ -27,6 +27,9 @@ Ints = npt.NDArray[np.int64]
 ROW = ("cell", "epoch", "trial", "reward", "seconds")
 """Fields of a row, one query each."""
 
+ROW_OF_WORKERS = (*ROW, "started")
+"""Where several workers search: also when the query began, in simulated seconds on the wall."""
+
 TOP_CELLS = 200
 """How many of the best cells the trial standard deviation of a target is taken over."""
 
@@ -42,6 +45,8 @@ class Run:
         trial: seen, -1 for the mean.
         reward: observed accuracies, fractions.
         seconds: simulated GPU-seconds charged.
+        started: simulated seconds on the wall at which each query began.
+        ended: the same at which it was observed.
     """
 
     header: dict[str, Any]
@@ -50,6 +55,8 @@ class Run:
     trial: Ints
     reward: Floats
     seconds: Floats
+    started: Floats
+    ended: Floats
 
     @cached_property
     def incumbent(self) -> Ints:
@@ -65,8 +72,18 @@ class Run:
 
     @cached_property
     def seconds_used(self) -> Floats:
-        """Simulated seconds after each query."""
+        """Simulated GPU-seconds of the queries observed so far, after each."""
         return np.cumsum(self.seconds)
+
+    @cached_property
+    def begun(self) -> Ints:
+        """Positions of the queries in the order in which they began."""
+        return np.argsort(self.started, kind="stable") if self.workers > 1 else np.arange(self.cell.size)
+
+    @property
+    def workers(self) -> int:
+        """Number of simulated workers."""
+        return int(self.header["env"]["kwargs"]["workers"])
 
     @cached_property
     def distinct(self) -> Ints:
@@ -143,7 +160,7 @@ _NUMBERS = {int, float}
 
 
 def _checked_row(row: Any) -> list[float]:
-    if not isinstance(row, list) or len(row) != len(ROW) or not _NUMBERS.issuperset(map(type, row)):
+    if not isinstance(row, list) or not _NUMBERS.issuperset(map(type, row)):
         raise ValueError(f"a row must be {', '.join(ROW)}, got {checks.shown(row)}")
     return row
 
@@ -154,7 +171,7 @@ _HEADER: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 _RULES: dict[str, type | tuple[type, ...]] = {
     "table": str, "dataset": str, "split": str, "trial": (str, int), "charge": str, "overrun": str,
-    "missing": str, "rungs": (list, type(None)),
+    "missing": str, "workers": int, "rungs": (list, type(None)),
     "budget": (float, int, type(None)), "max_queries": (int, type(None)),
 }  # fmt: skip
 
@@ -185,8 +202,10 @@ def checked_header(header: dict[str, Any], file: Path) -> dict[str, Any]:
         checks.one_of("trial", rules["trial"], TRIALS)
     else:
         checks.whole("trial", rules["trial"], 0, 10**6)
-    if tuple(header["row"]) != ROW:
-        raise ValueError(f"its rows are {checks.shown(header['row'])}, not {', '.join(ROW)}")
+    checks.whole("workers", rules["workers"], 1)
+    expected = ROW if rules["workers"] == 1 else ROW_OF_WORKERS
+    if tuple(header["row"]) != expected:
+        raise ValueError(f"its rows are {checks.shown(header['row'])}, not {', '.join(expected)}")
     if (rules["dataset"], header["agent"]) != (file.parent.name, file.stem):
         raise ValueError(f"it has a run of {checks.shown(header['agent'])} on {checks.shown(rules['dataset'])}")
     return header
@@ -202,16 +221,26 @@ def _run(header: dict[str, Any], rows: list[Any], file: Path) -> Run:
     checked_header(header, file)
     if len(rows) != header["queries"]:
         raise ValueError(f"the run of seed {header['seed']} has {len(rows)} rows of {header['queries']}")
-    values = np.array(rows, np.float64).reshape(-1, len(ROW))
-    sound = ((values >= _LEAST) & (values <= _MOST)).all(axis=1) & (values[:, :3] % 1 == 0).all(axis=1)
+    width = len(header["row"])
+    if short := [row for row in rows if len(row) != width]:
+        raise ValueError(f"a row must be {', '.join(header['row'])}, got {checks.shown(short[0])}")
+    values = np.array(rows, np.float64).reshape(-1, width)
+    least, most = _LEAST[:width], _MOST[:width]
+    sound = ((values >= least) & (values <= most)).all(axis=1) & (values[:, :3] % 1 == 0).all(axis=1)
     if not sound.all():
         raise ValueError(f"the run of seed {header['seed']} has the row {rows[int(sound.argmin())]}")
-    cell, epoch, trial, reward, seconds = values.T
-    return Run(header, cell.astype(np.int64), epoch.astype(np.int64), trial.astype(np.int64), reward, seconds)
+    cell, epoch, trial, reward, seconds = values[:, : len(ROW)].T
+    has_workers = width > len(ROW)
+    ended = values[:, -1] + seconds if has_workers else np.cumsum(seconds)
+    started = values[:, -1] if has_workers else ended - seconds
+    if (np.diff(ended) < 0).any():
+        raise ValueError(f"the queries of the run of seed {header['seed']} are not in the order in which they ended")
+    cells, epochs, trials = (column.astype(np.int64) for column in (cell, epoch, trial))
+    return Run(header, cells, epochs, trials, reward, seconds, started, ended)
 
 
-_LEAST = np.array([0, 1, -1, 0, 0])
-_MOST = np.array([NUM_CELLS - 1, MAX_EPOCH, 10**6, 1, MAX_SECONDS])
+_LEAST = np.array([0, 1, -1, 0, 0, 0])
+_MOST = np.array([NUM_CELLS - 1, MAX_EPOCH, 10**6, 1, MAX_SECONDS, 1e6 * MAX_SECONDS])
 
 
 @dataclass(frozen=True)
@@ -279,7 +308,7 @@ class Truth:
         if not reached.any():
             return np.inf, np.inf
         position = int(reached.argmax())
-        return float(run.distinct[position]), float(run.seconds_used[position])
+        return float(run.distinct[position]), float(run.ended[position])
 
     def until_target(self, run: Run) -> tuple[float, float]:
         """Distinct queries and seconds until the incumbent's mean is within one trial deviation of the best mean."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from nb201_agents.harness.results import Run, read_runs, table_of
 from nb201_env import Evaluation, NB201Error, Oracle
 
@@ -47,7 +49,8 @@ def validate(
 def oracle_of(run: Run, table: str | None = None) -> Oracle:
     """An oracle under the rules of a run."""
     kwargs = run.header["env"]["kwargs"]
-    return Oracle.open(**{**kwargs, "table": table_of(run, table)})
+    rules = {key: value for key, value in kwargs.items() if key != "workers"}
+    return Oracle.open(**{**rules, "table": table_of(run, table)})
 
 
 def problems_of(run: Run, oracle: Oracle) -> Iterator[str]:
@@ -57,9 +60,9 @@ def problems_of(run: Run, oracle: Oracle) -> Iterator[str]:
         yield f"it says recipe {header['recipe']}, epoch {header['epoch']}, not {column.recipe}, {column.epoch}"
         return
     oracle.new_search(header["seed"])
-    columns = (run.cell, run.epoch, run.trial, run.reward, run.seconds)
-    rows = zip(*(values.tolist() for values in columns), strict=True)
-    for number, (cell, epoch, trial, accuracy, seconds) in enumerate(rows, start=1):
+    columns = (run.begun + 1, run.cell[run.begun], run.epoch[run.begun], run.trial[run.begun], run.reward[run.begun],
+               run.seconds[run.begun])  # fmt: skip
+    for number, cell, epoch, trial, accuracy, seconds in zip(*(values.tolist() for values in columns), strict=True):
         try:
             found = oracle.query(cell, epoch)
         except NB201Error as error:
@@ -72,11 +75,22 @@ def problems_of(run: Run, oracle: Oracle) -> Iterator[str]:
         if said != found:
             yield f"row {number} is {_shown(said)}, and the table has {_shown(found)}"
             return
-    if not _is_over(oracle):
+    if problem := _worker_problem(run):
+        yield problem
+    elif not _is_over(oracle):
         yield (
             f"it ends after {oracle.n_queries} queries, with {oracle.seconds_left:,.0f} s left, enough for any cell of "
             f"{column.dataset}"
         )
+
+
+def _worker_problem(run: Run) -> str | None:
+    """What is wrong with the times at which several workers began, None if nothing is."""
+    starts, ends = run.started[run.begun], np.sort(run.ended)
+    for number, start in enumerate(starts[run.workers :].tolist() if run.workers > 1 else ()):
+        if start < ends[number]:  # a query begins when one has ended for each before it, but for the first few
+            return f"row {run.begun[number + run.workers] + 1} begins before any of {run.workers} workers is idle"
+    return None
 
 
 def _is_over(oracle: Oracle) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
@@ -19,6 +21,8 @@ class ASHA:
         rng: source of all randomness.
         eta: share of a rung that is promoted, as 1/eta; 4, the authors' default.
     """
+
+    is_asynchronous: ClassVar[bool] = True
 
     def __init__(self, task: Task, rng: np.random.Generator, eta: int = 4):
         self._rng, self._cells, self._epochs, self._eta = rng, task.cells, task.epochs, checks.whole("eta", eta, 2, 100)

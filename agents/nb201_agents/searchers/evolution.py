@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class RegularizedEvolution:
             edges into it, as the script of NAS-Bench-201 does, so that edge (0→1) changes in a third of all mutations.
         repeats: whether a cell may be asked for again; if not, a child that was is replaced by a random new cell.
     """
+
+    is_asynchronous: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,8 @@ class GaussianProcess:
         prior: of the mean, `constant` or `params`.
     """
 
+    is_asynchronous: ClassVar[bool] = True
+
     def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10, prior: str = "constant"):
         checks.one_of("prior", prior, PRIORS)
         if importlib.util.find_spec("scipy") is None:
@@ -60,17 +63,20 @@ class GaussianProcess:
         if not self._is_open.any():
             return None
         if len(self._values) < self._initial:
-            return Query(int(self._rng.choice(np.flatnonzero(self._is_open))))
+            return self._query(int(self._rng.choice(np.flatnonzero(self._is_open))))
         gain = self._posterior.expected_improvement(np.array(self._values))
         gain[~self._is_open] = -1.0
         best = np.flatnonzero(gain >= gain.max())
-        return Query(int(best[0] if best.size == 1 else self._rng.choice(best)))
+        return self._query(int(best[0] if best.size == 1 else self._rng.choice(best)))
+
+    def _query(self, cell: int) -> Query:
+        self._is_open[cell] = False  # also while it is not told yet, where several workers ask
+        return Query(cell)
 
     def tell(self, result: Evaluation) -> None:
         """Condition the process on what was observed."""
         self._told_cells.append(result.index)
         self._values.append(result.accuracy)
-        self._is_open[result.index] = False
         if len(self._values) == self._choose_again_at:
             self._choose_again_at *= 2
             self._choose()

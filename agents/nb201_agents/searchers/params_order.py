@@ -1,5 +1,7 @@
 """Cells from most to fewest parameters: the bar that any prior knowledge must clear."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
@@ -8,6 +10,8 @@ from nb201_env import NUM_CELLS, PARAMS, Evaluation
 
 class ParamsOrder:
     """Asks for each cell once, by falling parameter count, ties in random order."""
+
+    is_asynchronous: ClassVar[bool] = True
 
     def __init__(self, task: Task, rng: np.random.Generator):
         order = np.lexsort((rng.random(NUM_CELLS), -PARAMS))

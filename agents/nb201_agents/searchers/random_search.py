@@ -1,5 +1,7 @@
 """Random search: cells drawn uniformly, with replacement, as NAS-Bench-201's script does."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from nb201_agents.searcher import Query, Task
@@ -8,6 +10,8 @@ from nb201_env import Evaluation
 
 class RandomSearch:
     """Asks for uniformly drawn cells of those on offer; repeats may occur."""
+
+    is_asynchronous: ClassVar[bool] = True
 
     def __init__(self, task: Task, rng: np.random.Generator):
         self._rng, self._cells = rng, task.cells

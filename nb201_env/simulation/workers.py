@@ -1,0 +1,86 @@
+"""Several simulated workers on one search: an event queue that hands results out in the order in which they finish.
+
+    workers = Workers(Oracle.open("published", "cifar10", budget=200_000), count=4)
+    while workers.has_free and workers.submit(choose()):
+        ...
+    result = workers.wait()
+
+Time on the wall is simulated too: a query takes as long as it costs, and nothing else takes any.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import NamedTuple
+
+from nb201_env import checks
+from nb201_env.simulation.oracle import Evaluation, Oracle
+from nb201_env.space import Cell
+
+
+class Finished(NamedTuple):
+    """A query that has ended: the fields of `Evaluation`, and when it began, in seconds on the wall."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    epoch: int
+    accuracy: float
+    seconds: float
+    trial: int
+    observed: bool
+    repeat: bool
+    started: float
+
+    @property
+    def result(self) -> Evaluation:
+        """What the query observed."""
+        return Evaluation(*self[:7])
+
+
+class Workers:
+    """Workers that train one cell each at a time, and the time on the wall.
+
+    A query is charged when it begins. What has begun is finished and seen, even where the budget ends meanwhile.
+
+    Args:
+        oracle: the search, whose budget is that of all workers together.
+        count: number of workers.
+
+    Attributes:
+        now: simulated seconds on the wall.
+    """
+
+    def __init__(self, oracle: Oracle, count: int):
+        self._oracle = oracle
+        self._count = checks.whole("workers", count, 1, 10**6)
+        self._running: list[tuple[float, int, Finished]] = []  # by the time of their end, then of their beginning
+        self._submitted = 0
+        self.now = 0.0
+
+    @property
+    def has_free(self) -> bool:
+        """Whether a query can begin now: a worker is idle and the search goes on."""
+        return len(self._running) < self._count and not self._oracle.exhausted
+
+    def submit(self, cell: int | Cell, epoch: int | None = None) -> bool:
+        """Begin a query on an idle worker; False, and nothing is charged, if it does not fit the budget.
+
+        Raises:
+            NB201Error: if no worker is idle, and as `Oracle.query`.
+        """
+        checks.whole("idle workers", self._count - len(self._running), 1)
+        result = self._oracle.query(cell, epoch)
+        if result.observed:
+            ends = self.now + result.seconds
+            heapq.heappush(self._running, (ends, self._submitted, Finished(*result, started=self.now)))
+            self._submitted += 1
+        return result.observed
+
+    def wait(self) -> Finished | None:
+        """The next query to end, at whose end it is now; of those that end together, the first to have begun.
+
+        None if none is running.
+        """
+        if not self._running:
+            return None
+        self.now, _, finished = heapq.heappop(self._running)
+        return finished
