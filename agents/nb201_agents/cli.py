@@ -18,9 +18,10 @@ from rich.table import Table as TextTable
 
 from nb201_agents.harness.bench import Setup
 from nb201_agents.harness.bench import bench as run_bench
+from nb201_agents.harness.protocols import PROTOCOLS, Verdict, setups_of, verdicts
 from nb201_agents.harness.report import SHORT_COLUMNS, Summary, summaries, warning, write_report
 from nb201_agents.harness.validate import validate as validate_results
-from nb201_env import NB201Error, open_table
+from nb201_env import NB201Error, checks, open_table
 from nb201_env.console import progress_bar
 
 app = typer.Typer()
@@ -28,6 +29,7 @@ app = typer.Typer()
 DEMO_AGENTS = ("random", "params", "rea", "rea-50", "local-search", "reinforce", "ppo")
 DEMO_QUERIES = 100
 DEMO_RUNS = 100
+DEFAULT_RUNS = 100
 _DEMO_JOBS = min(2, os.cpu_count() or 1)
 
 Jobs = Annotated[int, typer.Option(help="Worker processes.")]
@@ -55,8 +57,9 @@ def bench(
         str,
         typer.Option(help="Names with commas between, as rea(sample=10),ppo; random, params and local-search join."),
     ] = "random",
-    table: Annotated[str, typer.Option(help="Name or path of a table.")] = "published",
-    dataset: Annotated[str, typer.Option(help="Names, separated by commas, or all.")] = "cifar10",
+    protocol: Annotated[str | None, typer.Option(help=f"Named rules: {', '.join(PROTOCOLS)}.")] = None,
+    table: Annotated[str | None, typer.Option(help="Name or path of a table; published by default.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Names with commas between, or all; cifar10 by default.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Training schedule; needed where there are several.")] = None,
     epoch: Annotated[int | None, typer.Option(help="At which cells are evaluated; the last by default.")] = None,
     trial: Annotated[str, typer.Option(help="per-search, per-query, mean, or a number.")] = "per-search",
@@ -69,15 +72,13 @@ def bench(
     charge: Annotated[str, typer.Option(help="fresh, resume or cached.")] = "fresh",
     overrun: Annotated[str, typer.Option(help="stop-before or stop-after.")] = "stop-before",
     workers: Annotated[int, typer.Option(help="Simulated GPUs of a search, which share its budget.")] = 1,
-    runs: Annotated[int, typer.Option(help="Runs of each agent on each data set.")] = 100,
+    runs: Annotated[int | None, typer.Option(help="Runs of each agent on each data set; 100 by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of the first run; the others follow.")] = 0,
     jobs: Jobs = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Compare agents over many seeds under a budget of simulated GPU-seconds or queries."""
-    names = open_table(table).datasets if dataset == "all" else tuple(dataset.split(","))
     rules: dict[str, Any] = {
-        "table": os.path.abspath(table) if os.path.exists(table) else table,
         "recipe": recipe,
         "epoch": epoch,
         "trial": int(trial) if trial.isascii() and trial.isdecimal() else trial,
@@ -88,11 +89,35 @@ def bench(
         "max_queries": queries,
         "workers": workers,
     }
-    budgets = _budgets(budget, names)
-    setups = [Setup(dataset=name, budget=budgets[name], **rules) for name in names]
+    where = None if table is None else os.path.abspath(table) if os.path.exists(table) else table
+    if protocol is None:
+        setups = _setups(where or "published", dataset or "cifar10", budget, rules)
+    else:
+        given = [name for name, value in rules.items() if value != getattr(Setup, name)]
+        given += [name for name, value in (("dataset", dataset), ("budget", budget)) if value is not None]
+        setups = _protocol_setups(protocol, where, given)
+    runs = runs or (DEFAULT_RUNS if protocol is None else PROTOCOLS[protocol].runs)
     with progress_bar("starting") as progress:
         run_bench(_AGENTS.findall(agents), setups, runs, out, seed=seed, jobs=jobs, progress=progress)
-    _show(summaries(out), as_json)
+    recipe = None if protocol is None else PROTOCOLS[protocol].final_recipe
+    _show(summaries(out), as_json, [] if recipe is None else verdicts(out, recipe))
+
+
+def _setups(table: str, dataset: str, budget: str | None, rules: dict[str, Any]) -> list[Setup]:
+    names = open_table(table).datasets if dataset == "all" else tuple(dataset.split(","))
+    budgets = _budgets(budget, names)
+    return [Setup(table, dataset=name, budget=budgets[name], **rules) for name in names]
+
+
+def _protocol_setups(name: str, table: str | None, given: Sequence[str]) -> list[Setup]:
+    """The setups of a named protocol, whose rules are not to be given beside it."""
+    checks.one_of("protocol", name, tuple(PROTOCOLS))
+    if given:
+        raise NB201Error(f"the protocol {name} says what {', '.join(given)} are: leave them out, or the protocol")
+    setups, skipped = setups_of(PROTOCOLS[name], table)
+    for why in skipped:
+        typer.echo(why, err=True)
+    return setups
 
 
 _AGENTS = re.compile(r"(?:[^,(]|\([^)]*\))+")
@@ -149,11 +174,17 @@ def validate(
     typer.echo("every row is as the table and the rules have it")
 
 
-def _show(rows: list[Summary], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps([_json_row(row) for row in rows]))
-    else:
+def _show(rows: list[Summary], as_json: bool, judged: Sequence[Verdict] = ()) -> None:
+    if not as_json:
         _print_table(rows)
+        for one in judged:
+            typer.echo(f"{one.agent}: test on {one.dataset} {one.mean:.2f} ± {one.deviation:.2f} %")
+        return
+    elsewhere: dict[tuple[str, str], dict[str, list[float]]] = {(one.searched, one.agent): {} for one in judged}
+    for one in judged:
+        elsewhere[one.searched, one.agent][one.dataset] = [one.mean, one.deviation]
+    shown = [_json_row(row) | {"elsewhere": elsewhere.get((row.dataset, row.agent), {})} for row in rows]
+    typer.echo(json.dumps(shown))
 
 
 def _json_row(row: Summary) -> dict[str, Any]:

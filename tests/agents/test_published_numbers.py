@@ -47,7 +47,8 @@ def runs_of(agent, queries, dataset, trial, count=RUNS):
         header, results = run(agent, setup, seed)
         columns = [np.array(column) for column in list(zip(*results, strict=True))[:5]]
         index, epoch, accuracy, seconds, seen = columns
-        yield Run(header, index, epoch, seen, accuracy, seconds)
+        ended = np.cumsum(seconds)
+        yield Run(header, index, epoch, seen, accuracy, seconds, ended - seconds, ended)
 
 
 @pytest.mark.parametrize(("case", "expected"), REGRET_AT_100.items(), ids=str)
