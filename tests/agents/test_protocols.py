@@ -44,7 +44,7 @@ def test_a_protocols_rules_are_not_to_be_changed(tmp_path):
     for option in (("--budget", "5"), ("--workers", "2")):
         result = nb201_bench(tmp_path, "--protocol", "published", *option)
         assert "leave them out, or the protocol" in result.stderr
-        assert result.returncode == 1
+        assert result.returncode == 2
     assert "protocol must be one of published, workers-4" in nb201_bench(tmp_path, "--protocol", "best").stderr
 
 
