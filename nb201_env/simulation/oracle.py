@@ -134,7 +134,8 @@ class Oracle:
         self._bought: dict[int, int] = {}  # one bit for each rung of a cell that was paid for, unless prices are fresh
         self._rng = np.random.default_rng(seed)
         self._place = self.column.places(seed)  # on the axis of trials, of what this search sees
-        self._values: dict[int, Floats32] = {}
+        self._values: dict[int, Floats32] = {}  # what this search sees of every cell, by rung
+        self._visible: Floats32 | None = None  # the same at the last rung, once it was asked for
 
     @property
     def seconds_left(self) -> float:
@@ -162,7 +163,9 @@ class Oracle:
         """
         if type(index) is not int or not 0 <= index < NUM_CELLS:
             index = Cell.parse(index).index
-        return self._seen_at(self._last).item(index)
+        if self._visible is None:
+            self._visible = self._seen_at(self._last)
+        return self._visible.item(index)
 
     def values(self, indices: npt.NDArray[np.integer[Any]]) -> Floats32:
         """`value` of many cells, float32 shaped as the indices."""
@@ -280,10 +283,12 @@ class Oracle:
         column = self.column
         if not indices.size:
             return np.zeros(0, np.float32), np.zeros(0, np.int64)
-        place = self._draw(indices) if column.trial == "per-query" else self._place.take(indices)
-        flat = indices * column.numbers.size + place
-        accuracy = column.accuracy[rung].reshape(-1).take(flat)
-        value = accuracy if self.objectives is None else self._worth[rung].reshape(-1).take(flat)
+        if column.trial == "per-query":
+            place = self._draw(indices)
+            accuracy = column.accuracy[rung][indices, place]
+        else:
+            place, accuracy = self._place.take(indices), self._seen_at(rung).take(indices)
+        value = accuracy if self.objectives is None else self._worth[rung][indices, place]
         np.frombuffer(self._seen, np.uint8)[indices] = 1
         self.n_distinct = self._seen.count(1)
         best = int(value.argmax())
