@@ -16,11 +16,12 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as TextTable
 
-from nb201_agents.harness.bench import Setup
+from nb201_agents.harness.bench import ENVIRONMENT, Setup
 from nb201_agents.harness.bench import bench as run_bench
 from nb201_agents.harness.protocols import PROTOCOLS, Verdict, setups_of, verdicts
 from nb201_agents.harness.report import SHORT_COLUMNS, Summary, summaries, warning, write_report
 from nb201_agents.harness.validate import validate as validate_results
+from nb201_agents.searcher import options_of
 from nb201_env import NB201Error, checks, open_table
 from nb201_env.console import progress_bar
 
@@ -71,6 +72,8 @@ def bench(
     queries: Annotated[int | None, typer.Option(help="Queries of a search, instead of or beside a budget.")] = None,
     charge: Annotated[str, typer.Option(help="fresh, resume or cached.")] = "fresh",
     overrun: Annotated[str, typer.Option(help="stop-before or stop-after.")] = "stop-before",
+    env: Annotated[str, typer.Option(help="Environment that learners drive.")] = ENVIRONMENT,
+    env_options: Annotated[str, typer.Option(help="Further arguments of it, as reward=area,history=4.")] = "",
     workers: Annotated[int, typer.Option(help="Simulated GPUs of a search, which share its budget.")] = 1,
     runs: Annotated[int | None, typer.Option(help="Runs of each agent on each data set; 100 by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of the first run; the others follow.")] = 0,
@@ -88,6 +91,8 @@ def bench(
         "overrun": overrun,
         "max_queries": queries,
         "workers": workers,
+        "env": env,
+        "env_options": tuple(options_of(env_options).items()),
     }
     where = None if table is None else os.path.abspath(table) if os.path.exists(table) else table
     if protocol is None:

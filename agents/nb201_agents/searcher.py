@@ -24,7 +24,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env import NUM_CELLS, Evaluation, NB201Error
+from nb201_env import NUM_CELLS, Evaluation, NB201Error, checks
 
 GROUP = "nb201.searchers"
 
@@ -80,8 +80,9 @@ class Searcher(Protocol):
 class Learner(Protocol):
     """An algorithm that drives an environment. It is made as `Class(task, rng)`.
 
-    An attribute `env_arguments`, a dict, adds arguments to the environment that it is given, such as a mask; an
-    attribute `note`, a string, says after training what a reader of its results must know.
+    An attribute `env_arguments`, a dict, adds arguments to the environment that it is given, such as a mask,
+    as far as the environment has them; an attribute `note`, a string, says after training what a reader
+    of its results must know.
     """
 
     def train(self, env: gym.Env[Any, Any], seed: int) -> None:
@@ -106,7 +107,7 @@ def make_agent(name: str, task: Task, rng: np.random.Generator) -> Searcher | Le
     found = _WITH_OPTIONS.fullmatch(name)
     if found is None or found[1] not in points:
         raise NB201Error(f"unknown agent {name!r}; installed are {', '.join(sorted(points))}")
-    make, options = points[found[1]].load(), _options(name, found[2])
+    make, options = points[found[1]].load(), options_of(found[2] or "")
     known = inspect.signature(make).parameters
     if unknown := sorted(set(options) - set(known)):
         has = ", ".join(list(known)[2:]) or "no options"
@@ -115,13 +116,17 @@ def make_agent(name: str, task: Task, rng: np.random.Generator) -> Searcher | Le
     return agent
 
 
-def _options(name: str, text: str | None) -> dict[str, Any]:
-    """Options as `key=value,…`, values being numbers, True, False, None or else strings."""
+def options_of(text: str) -> dict[str, Any]:
+    """Options written as `key=value,…`, values being numbers, True, False, None or else strings.
+
+    Raises:
+        NB201Error: if they are written otherwise.
+    """
     options: dict[str, Any] = {}
     for part in text.split(",") if text else ():
         key, equals, value = part.partition("=")
         if not key.isidentifier() or not equals or not value:
-            raise NB201Error(f"options are written as rea(sample=10,mutation=node-first), got {name!r}")
+            raise NB201Error(f"options are written as sample=10,mutation=node-first, got {checks.shown(text)}")
         try:
             options[key] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

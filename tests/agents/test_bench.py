@@ -145,6 +145,53 @@ def test_an_agent_compared_with_itself_is_seldom_told_apart(tmp_path):
     assert alarms <= 400 * 0.05 + 4 * np.sqrt(400 * 0.05 * 0.95)
 
 
+ENVS = {
+    "NB201/EditCell-v0": Setup(max_queries=40, env="NB201/EditCell-v0",
+                               env_options=(("horizon", 6), ("reward", "change"))),
+    "NB201/Search-v0": Setup("mini", "gratings", budget=30.0, charge="resume", rungs=(1, 3, 8), env="NB201/Search-v0",
+                             env_options=(("reward", "area"), ("history", 4))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENVS)
+def test_learners_drive_any_environment(name, tmp_path):
+    pytest.importorskip("sb3_contrib")
+    bench(["ppo", "maskable-ppo", "rea"], [ENVS[name]], 2, tmp_path)
+    for (_, agent), runs in read_runs(tmp_path).items():
+        for one in runs:
+            env = one.header["env"]
+            assert env["id"] == name
+            if agent == "ppo":
+                assert env["options"] == dict(ENVS[name].env_options)
+            assert ("agent_kwargs" in env) == (agent == "maskable-ppo" and name == "NB201/EditCell-v0")
+            assert one.cell.size > 10
+    assert validate(tmp_path) == []
+    assert all(row.regret >= 0 for row in summaries(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("setup", "message"),
+    [
+        (
+            Setup(max_queries=9, env="CartPole-v9"),
+            "no environment 'CartPole-v9'; those of this package are NB201/BuildCell",
+        ),
+        (Setup(max_queries=9, env_options=(("reward", "regret"),)), "reward='regret' uses privileged knowledge"),
+        (
+            Setup("mini", "gratings", max_queries=9, env="NB201/Search-v0", env_options=(("reward", "true"),)),
+            "privileged",
+        ),
+        (Setup(max_queries=9, env_options=(("colour", 3),)), "colour is no option of NB201/BuildCell-v0"),
+        (Setup(max_queries=9, env_options=(("budget", 3),)), "budget is no option"),
+        (Setup("mini", "gratings", budget=9.0, overrun="stop-after", env="NB201/Search-v0"), "has no argument overrun"),
+    ],
+)
+def test_bad_environments(setup, message, tmp_path):
+    pytest.importorskip("stable_baselines3")
+    with pytest.raises(NB201Error, match=message):
+        bench(["ppo"], [setup], 1, tmp_path / "r")
+
+
 def test_several_workers_share_a_budget(tmp_path):
     setups = [Setup(budget=80_000, workers=count) for count in (1, 4)]
     for setup in setups:

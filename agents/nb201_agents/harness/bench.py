@@ -8,6 +8,7 @@ number of worker processes; seconds of the wall clock stand apart, in `wall_cloc
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import platform
@@ -21,15 +22,20 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 
 from nb201_agents.harness.results import ROW, ROW_OF_WORKERS, checked_header, read_file
 from nb201_agents.searcher import Learner, Searcher, Task, env_arguments, make_agent, tuned_on
 from nb201_env import Evaluation, NB201Error, Oracle, checks, open_table
 from nb201_env.files import locked, regular, replacing, sweep
 from nb201_env.parallel import in_order, run_tasks
+from nb201_env.registration import ENVIRONMENTS
 from nb201_env.simulation.workers import Finished, Workers
 
 ENVIRONMENT = "NB201/BuildCell-v0"
+
+PRIVILEGED = ("regret", "true")
+"""Rewards that know what no search may know."""
 
 ALWAYS = ("random", "params", "local-search")
 """Agents that join every comparison: chance, the cheapest prior, and, with one worker, the strongest simple search."""
@@ -48,8 +54,9 @@ class Setup:
     """What is searched and under which rules: arguments of `Oracle.open`, as plain data.
 
     `rungs` are the epochs at which a searcher may see a cell; None means the last alone, which is all that an
-    environment has whose episode is one cell. `workers` are simulated GPUs, which share the budget; see
-    `nb201_env.simulation.workers`.
+    environment has whose episode is one cell. `env` names the environment that learners drive, and `env_options` its
+    further arguments, as pairs; the rules above are its arguments too. `workers` are simulated GPUs, which share the
+    budget; see `nb201_env.simulation.workers`.
     """
 
     table: str = "published"
@@ -65,14 +72,34 @@ class Setup:
     missing: str = "refuse"
     rungs: tuple[int, ...] | None = None
     workers: int = 1
+    env: str = ENVIRONMENT
+    env_options: tuple[tuple[str, Any], ...] = ()
 
     def plain(self) -> dict[str, Any]:
-        """The fields as JSON has them."""
-        return asdict(self) | {"rungs": None if self.rungs is None else list(self.rungs)}
+        """The rules as JSON has them: all fields but those of the environment."""
+        rules = self.rules() | {"workers": self.workers}
+        return rules | {"rungs": None if self.rungs is None else list(self.rungs)}
+
+    def rules(self) -> dict[str, Any]:
+        """Arguments of `Oracle.open`."""
+        return {key: value for key, value in asdict(self).items() if key not in ("workers", "env", "env_options")}
 
     def env_kwargs(self) -> dict[str, Any]:
-        """Arguments of the environment in which one cell is an episode."""
-        return {key: value for key, value in asdict(self).items() if key not in ("rungs", "workers")}
+        """Arguments of the environment: the rules, as far as it has them, and its options.
+
+        Raises:
+            NB201Error: if there is no such environment, it lacks a rule that is not the default, has no such option, or
+                would pay by privileged knowledge.
+        """
+        known, options = env_parameters(self.env), dict(self.env_options)
+        for key, value in self.rules().items():
+            if key not in known and value != getattr(Setup, key, None):
+                raise NB201Error(f"{self.env} has no argument {key}: leave it at {getattr(Setup, key)}")
+        if unknown := sorted(set(options) - set(known) | set(options) & set(self.rules())):
+            raise NB201Error(f"{unknown[0]} is no option of {self.env} that a comparison may set")
+        if options.get("reward") in PRIVILEGED:
+            raise NB201Error(f"reward={options['reward']!r} uses privileged knowledge: no comparison may pay it")
+        return {key: value for key, value in self.rules().items() if key in known} | options
 
     def oracle(self) -> Oracle:
         """A fresh oracle under these rules.
@@ -83,7 +110,7 @@ class Setup:
         if self.budget is None and self.max_queries is None:
             raise NB201Error("a search needs an end: set a budget in simulated seconds, or a number of queries")
         checks.whole("workers", self.workers, 1, 10**6)
-        return Oracle.open(**{key: value for key, value in asdict(self).items() if key != "workers"})
+        return Oracle.open(**self.rules())
 
 
 @dataclass(frozen=True)
@@ -96,23 +123,44 @@ class Chunk:
     stop: int
 
 
+def env_parameters(name: str) -> tuple[str, ...]:
+    """Names of the arguments of a registered environment.
+
+    Raises:
+        NB201Error: if there is none of this name.
+    """
+    spec = gym.registry.get(name)
+    if spec is None or spec.entry_point is None:
+        raise NB201Error(f"no environment {checks.shown(name)}; those of this package are {', '.join(ENVIRONMENTS)}")
+    make = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+    return tuple(inspect.signature(make).parameters)
+
+
 class RecordQueries(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps what each completed episode observed, as `results`."""
+    """Keeps what the environment's search observed, as `results`."""
 
     def __init__(self, env: gym.Env[Any, Any]):
         super().__init__(env)
         self.results: list[Evaluation] = []
 
+    def reset(self, **how: Any) -> tuple[Any, dict[str, Any]]:
+        """Pass through, recording the query of a start cell."""
+        observation, info = super().reset(**how)
+        self._record(info)
+        return observation, info
+
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Pass through, recording the query of a terminal info."""
+        """Pass through, recording a query that was made."""
         step = super().step(action)
-        info = step[4]
-        if info.get("observed"):
+        self._record(step[4])
+        return step
+
+    def _record(self, info: dict[str, Any]) -> None:
+        if info.get("observed") and info["n_queries"] > len(self.results):
             seconds = info["query_seconds"]
             self.results.append(
                 Evaluation(info["index"], info["epoch"], info["accuracy"], seconds, info["trial"], True, info["repeat"])
             )
-        return step
 
 
 def search(searcher: Searcher, oracle: Oracle) -> list[Evaluation]:
@@ -148,7 +196,7 @@ def search_in_parallel(searcher: Searcher, oracle: Oracle, workers: int) -> list
 
 def learn(learner: Learner, setup: Setup, seed: int) -> list[Evaluation]:
     """Let a learner drive the environment; all that its search observed."""
-    env = RecordQueries(gym.make(ENVIRONMENT, **setup.env_kwargs(), **env_arguments(learner)))
+    env = RecordQueries(gym.make(setup.env, **setup.env_kwargs() | _own_arguments(learner, setup.env)))
     learner.train(env, seed)
     return env.results
 
@@ -179,7 +227,7 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], Seque
     header = {
         "agent": agent_name,
         "seed": seed,
-        "env": {"id": ENVIRONMENT, "kwargs": setup.plain()} | _own_arguments(agent),
+        "env": _env(agent, setup),
         "recipe": column.recipe,
         "epoch": column.epoch,
         "fingerprint": column.table.fingerprint,
@@ -198,8 +246,8 @@ def _check_agent(name: str, setup: Setup) -> None:
     """Raise NB201Error if an agent could not search, before a comparison begins rather than in the middle of it."""
     column = _oracle(setup).column
     agent = make_agent(name, Task(setup.dataset, column.epoch, column.rungs), np.random.default_rng(0))
-    if setup.rungs is not None and not isinstance(agent, Searcher):
-        raise NB201Error(f"{name} learns in an environment that trains every cell to the last epoch: leave rungs out")
+    if not isinstance(agent, Searcher):
+        setup.env_kwargs()
     if setup.workers > 1 and not getattr(agent, "is_asynchronous", False):
         raise NB201Error(f"{name} waits for each answer before it asks again: leave workers at 1")
     if column.is_partial and not isinstance(agent, Searcher) and "mask" not in env_arguments(agent):
@@ -209,9 +257,21 @@ def _check_agent(name: str, setup: Setup) -> None:
         )
 
 
-def _own_arguments(agent: Searcher | Learner) -> dict[str, Any]:
-    arguments = env_arguments(agent)
-    return {"agent_kwargs": arguments} if arguments else {}
+def _env(agent: Searcher | Learner, setup: Setup) -> dict[str, Any]:
+    """What the header of a run says of the environment; an agent that asks and tells meets its rules alone."""
+    about = {"id": setup.env, "kwargs": setup.plain()}
+    if not isinstance(agent, Searcher):
+        if setup.env_options:
+            about["options"] = dict(setup.env_options)
+        if own := _own_arguments(agent, setup.env):
+            about["agent_kwargs"] = own
+    return about
+
+
+def _own_arguments(agent: Searcher | Learner, env: str) -> dict[str, Any]:
+    """What a learner adds to the arguments of an environment, as far as it has them."""
+    known = env_parameters(env)
+    return {key: value for key, value in env_arguments(agent).items() if key in known}
 
 
 @lru_cache(maxsize=8)
@@ -330,7 +390,9 @@ def _runs_there(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> i
     if not file.exists():
         return 0
     headers = [run.header for run in read_file(file)]
-    same_rules = all(header["env"]["kwargs"] == setup.plain() and header["agent"] == agent for header in headers)
+    about = setup.env, setup.plain(), agent
+    same_rules = all((one["env"]["id"], one["env"]["kwargs"], one["agent"]) == about for one in headers)
+    same_rules &= all(one["env"].get("options", dict(setup.env_options)) == dict(setup.env_options) for one in headers)
     if not same_rules or [header["seed"] for header in headers] != list(range(seed, seed + len(headers))):
         raise NB201Error(f"{file} holds runs with other settings or seeds; name another folder with --out")
     if len(headers) > runs:
