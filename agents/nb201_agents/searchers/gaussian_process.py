@@ -150,7 +150,8 @@ class _Posterior:
     def _scaled(self, values: Floats) -> tuple[Floats, float, Floats]:
         """Coefficients of the mean and the variance by generalised least squares, and the whitened residuals."""
         trend, whitened = self._solve(self._trend[self._cells]), self._solve(values)
-        slope = np.asarray(np.linalg.lstsq(trend, whitened, rcond=None)[0], np.float64)
+        # of the small normal equations: LAPACK would share the tall system out among threads, which wait for each other
+        slope = np.asarray(np.linalg.lstsq(trend.T @ trend, trend.T @ whitened, rcond=None)[0], np.float64)
         rest = whitened - trend @ slope
         return slope, max(float(rest @ rest) / len(values), 1e-12), rest
 
