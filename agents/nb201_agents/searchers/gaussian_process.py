@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -55,7 +56,7 @@ class GaussianProcess:
         self._values: list[float] = []
         self._is_open = task.present.copy()
         self._trend = np.ones((NUM_CELLS, 1)) if prior == "constant" else _line(PARAMS)
-        self._posterior = _Posterior(self._trend, SIMILARITIES[1], NOISES[1])
+        self._posterior = Posterior(self._trend, SIMILARITIES[1], NOISES[1])
         self._choose_again_at = initial
 
     def ask(self) -> Query | None:
@@ -64,7 +65,7 @@ class GaussianProcess:
             return None
         if len(self._values) < self._initial:
             return self._query(int(self._rng.choice(np.flatnonzero(self._is_open))))
-        gain = self._posterior.expected_improvement(np.array(self._values))
+        gain = self._posterior.expected_improvement()
         gain[~self._is_open] = -1.0
         best = np.flatnonzero(gain >= gain.max())
         return self._query(int(best[0] if best.size == 1 else self._rng.choice(best)))
@@ -81,17 +82,18 @@ class GaussianProcess:
             self._choose_again_at *= 2
             self._choose()
         elif len(self._values) > self._initial:
-            self._posterior.add(result.index)
+            self._posterior.add(result.index, result.accuracy)
 
     def _choose(self) -> None:
         """Take the similarity and the noise under which the observations are likeliest."""
-        values, found = np.array(self._values), []
-        for similarity in SIMILARITIES:
-            for noise in NOISES:
-                process = _Posterior(self._trend, similarity, noise, self._told_cells, whole=False)
-                found.append((process.log_likelihood(values), similarity, noise))
+        values = np.array(self._values)
+        found = [
+            (log_likelihood(self._trend, similarity, noise, self._told_cells, values), similarity, noise)
+            for similarity in SIMILARITIES
+            for noise in NOISES
+        ]
         _, similarity, noise = max(found)
-        self._posterior = _Posterior(self._trend, similarity, noise, self._told_cells)
+        self._posterior = Posterior(self._trend, similarity, noise, self._told_cells, self._values)
 
 
 def _line(values: npt.NDArray[np.int64]) -> Floats:
@@ -100,72 +102,76 @@ def _line(values: npt.NDArray[np.int64]) -> Floats:
     return np.stack((np.ones(ranks.size), ranks / ranks.max()), axis=1)
 
 
-class _Posterior:
-    """The Cholesky factor of the observed cells' correlations, and its solve against those with all cells."""
+class Posterior:
+    """A process over all cells, given some observations: one row of a Cholesky factor for each, solved against all.
+
+    Sums over observations are made without BLAS, whose threads would make their last digits depend on the machine.
+
+    Args:
+        trend: columns of which the mean is a sum, (15625, p).
+        similarity: factor by which one different edge lowers the correlation of two cells.
+        noise: share of the variance.
+        cells: that were observed.
+        values: of them.
+    """
 
     def __init__(
-        self, trend: Floats, similarity: float, noise: float, cells: list[int] | None = None, whole: bool = True
+        self, trend: Floats, similarity: float, noise: float, cells: Sequence[int] = (), values: Sequence[float] = ()
     ):
-        from scipy.linalg import solve_triangular
+        self._trend, self._noise = trend, noise
+        self._powers = similarity ** np.arange(ALL_OPS.shape[1] + 1)
+        self._solved = np.zeros((64, NUM_CELLS))
+        self._whitened = np.zeros((64, trend.shape[1] + 1))  # trend and values of the observed cells
+        self._count = 0
+        self._best = -np.inf
+        self._explained = np.zeros(NUM_CELLS)  # share of each cell's variance that is known
+        for cell, value in zip(cells, values, strict=True):
+            self.add(cell, value)
+
+    def add(self, cell: int, value: float) -> None:
+        """Condition on one more observation."""
+        count = self._count
+        if count == len(self._solved):
+            self._solved = np.pad(self._solved, ((0, count), (0, 0)))
+            self._whitened = np.pad(self._whitened, ((0, count), (0, 0)))
+        solved, whitened = self._solved[:count], self._whitened[:count]
+        row = solved[:, cell].copy()
+        pivot = math.sqrt(max(1.0 + self._noise - np.einsum("i,i->", row, row).item(), 1e-12))
+        correlation = self._powers[(ALL_OPS[cell] != ALL_OPS).sum(axis=1)]
+        self._solved[count] = new = (correlation - np.einsum("i,ij->j", row, solved)) / pivot
+        known = np.append(self._trend[cell], value)
+        self._whitened[count] = (known - np.einsum("i,ij->j", row, whitened)) / pivot
+        self._explained += new * new
+        self._best = max(self._best, value)
+        self._count += 1
+
+    def expected_improvement(self) -> Floats:
+        """Of every cell over the best value, (15625,)."""
         from scipy.special import ndtr
 
-        self._solve_triangular, self._normal = solve_triangular, ndtr
-        self._powers = similarity ** np.arange(ALL_OPS.shape[1] + 1)
-        self._trend, self._noise = trend, noise
-        self._cells: list[int] = []
-        capacity = 64
-        self._factor, self._solved = np.zeros((capacity, capacity)), np.zeros((capacity, NUM_CELLS if whole else 0))
-        self._explained = np.zeros(NUM_CELLS)  # share of each cell's variance that is known
-        for cell in cells or ():
-            self.add(cell)
-
-    def add(self, cell: int) -> None:
-        """Condition on one more cell."""
-        count = len(self._cells)
-        if count == len(self._factor):
-            self._grow()
-        whole = self._solved.shape[1] > 0
-        known = np.array(self._cells, np.int64)
-        others = self._powers[(ALL_OPS[known] != ALL_OPS[cell]).sum(axis=1)]
-        row = self._solved[:count, cell] if whole else self._solve(others)
-        pivot = math.sqrt(max(1.0 + self._noise - float(row @ row), 1e-12))
-        self._factor[count, :count], self._factor[count, count] = row, pivot
-        if whole:
-            correlation = self._powers[(ALL_OPS[cell] != ALL_OPS).sum(axis=1)]
-            new = (correlation - row @ self._solved[:count]) / pivot
-            self._solved[count] = new
-            self._explained += new * new
-        self._cells.append(cell)
-
-    def _grow(self) -> None:
-        size = len(self._factor)
-        self._factor = np.pad(self._factor, (0, size))
-        self._solved = np.pad(self._solved, ((0, size), (0, 0)))
-
-    def _solve(self, right: Floats) -> Floats:
-        """The triangular factor's solve."""
-        count = len(right)
-        return np.asarray(self._solve_triangular(self._factor[:count, :count], right, lower=True, check_finite=False))
-
-    def _scaled(self, values: Floats) -> tuple[Floats, float, Floats]:
-        """Coefficients of the mean and the variance by generalised least squares, and the whitened residuals."""
-        trend, whitened = self._solve(self._trend[self._cells]), self._solve(values)
-        # of the small normal equations: LAPACK would share the tall system out among threads, which wait for each other
-        slope = np.asarray(np.linalg.lstsq(trend.T @ trend, trend.T @ whitened, rcond=None)[0], np.float64)
-        rest = whitened - trend @ slope
-        return slope, max(float(rest @ rest) / len(values), 1e-12), rest
-
-    def log_likelihood(self, values: Floats) -> float:
-        """Of the observations, the mean and the variance being the likeliest, up to a constant."""
-        _, variance, _ = self._scaled(values)
-        diagonal = np.diagonal(self._factor)[: len(values)]
-        return -0.5 * len(values) * math.log(variance) - float(np.log(diagonal).sum())
-
-    def expected_improvement(self, values: Floats) -> Floats:
-        """Of every cell over the best value, (15625,)."""
-        slope, variance, rest = self._scaled(values)
-        expected = self._trend @ slope + rest @ self._solved[: len(values)]
+        slope, variance, rest = fitted(self._whitened[: self._count, :-1], self._whitened[: self._count, -1])
+        expected = np.einsum("ij,j->i", self._trend, slope) + np.einsum("i,ij->j", rest, self._solved[: self._count])
         deviation = np.sqrt(np.maximum(variance * (1.0 - self._explained), 1e-18))
-        score = (expected - values.max()) / deviation
+        score = (expected - self._best) / deviation
         density = np.exp(-0.5 * score * score) / _SQRT_2PI
-        return np.asarray(deviation * (score * self._normal(score) + density))
+        return np.asarray(deviation * (score * ndtr(score) + density))
+
+
+def fitted(trend: Floats, values: Floats) -> tuple[Floats, float, Floats]:
+    """Coefficients of the mean, the variance and the residuals, by least squares of whitened trend and values."""
+    gram, moment = np.einsum("ij,ik->jk", trend, trend), np.einsum("ij,i->j", trend, values)
+    slope = np.asarray(np.linalg.lstsq(gram, moment, rcond=None)[0], np.float64)
+    rest = values - np.einsum("ij,j->i", trend, slope)
+    return slope, max(np.einsum("i,i->", rest, rest).item() / len(values), 1e-12), rest
+
+
+def log_likelihood(trend: Floats, similarity: float, noise: float, cells: Sequence[int], values: Floats) -> float:
+    """Of observations, the mean and the variance being the likeliest, up to a constant."""
+    from scipy.linalg import solve_triangular
+
+    ops = ALL_OPS[np.asarray(cells)]
+    correlation = similarity ** (ops[:, None] != ops).sum(axis=2) + noise * np.eye(len(cells))
+    factor = np.linalg.cholesky(correlation)
+    whitened = solve_triangular(factor, np.column_stack((trend[np.asarray(cells)], values)), lower=True)
+    _, variance, _ = fitted(whitened[:, :-1], whitened[:, -1])
+    return -0.5 * len(values) * math.log(variance) - float(np.log(np.diagonal(factor)).sum())
