@@ -69,8 +69,14 @@ class Ledger:
         exhausted: which searches have ended; and further states, as `Oracle` has them, each (rows,).
     """
 
-    def __init__(self, columns: Sequence[Column], rules: Sequence[Rules], rows: int, deviation: float = 0.0,
-                 detailed: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        rules: Sequence[Rules],
+        rows: int,
+        deviation: float = 0.0,
+        detailed: bool = False,
+    ):
         self._is_detailed, self._nothing = detailed, np.zeros(0, np.int64)
         self.columns, self.rules, self.rows = tuple(columns), tuple(rules), rows
         self.num_rungs = len(columns[0].rungs)
@@ -126,16 +132,8 @@ class Ledger:
         self._count = np.concatenate([np.maximum(column.count, 1) for column in columns])
         self._train = np.stack([column.train for column in columns]).reshape(-1)
         self._evaluation = np.concatenate([column.evaluation for column in columns])
-        self._full = (
-            self.rules[0]
-            .price(
-                self._train.reshape(len(columns), -1, NUM_CELLS),
-                self._evaluation.reshape(len(columns), 1, -1),
-                0.0,
-                False,
-            )
-            .reshape(-1)
-        )
+        passes = np.repeat(self._evaluation.reshape(len(columns), 1, -1), self.num_rungs, axis=1).reshape(-1)
+        self._full = self.rules[0].price(self._train, passes, 0.0, False)  # of cells that were not paid for before
 
     def new_search(self, rows: Rows, seeds: npt.NDArray[np.uint64], tasks: Any = 0) -> None:
         """Begin a search in some rows, at second 0, each from its seed and over its task."""
