@@ -6,6 +6,7 @@ from nb201_agents.harness.bench import Setup, bench, run, search
 from nb201_agents.harness.results import read_runs, truth_of
 from nb201_agents.searcher import Task
 from nb201_agents.searchers.asha import ASHA
+from nb201_agents.searchers.bohb import BOHB, _density
 from nb201_agents.searchers.gaussian_process import Posterior, log_likelihood
 from nb201_agents.searchers.hyperband import Hyperband
 from nb201_agents.searchers.successive_halving import SuccessiveHalving
@@ -68,6 +69,25 @@ def test_asha_may_be_asked_before_it_is_told():
     assert [searcher.ask().cell for _ in range(2)] == best
 
 
+def test_bohb_is_hyperband_until_it_has_a_model():
+    searcher = BOHB(TASK, np.random.default_rng(0))
+    assert [query.epoch for query in told(searcher, 19)] == [1] * 9 + [3] * 3 + [8] + [3] * 5 + [8]
+
+
+def test_bohb_proposes_what_the_good_cells_have_in_common():
+    """Told that the last edge decides, it soon proposes little else than its best op."""
+    searcher = BOHB(Task("gratings", 8, (8,)), np.random.default_rng(0))
+    queries = told(searcher, 400, lambda cell, epoch: 0.9 * (ALL_OPS[cell, 5] == 3) + 0.1 * cell / 15_625)
+    share = np.mean([ALL_OPS[query.cell, 5] == 3 for query in queries[-200:]])
+    assert share > 0.6
+
+
+def test_kernel_densities_add_up_to_one():
+    rng = np.random.default_rng(0)
+    seen, width = rng.integers(5, size=(20, 6)), rng.uniform(0.1, 0.8, 6)
+    assert _density(ALL_OPS.astype(np.int64), seen, width).sum() == pytest.approx(1.0)
+
+
 def test_the_process_is_the_textbooks():
     """Mean, variance and likelihood of the incremental factor against plain linear algebra."""
     pytest.importorskip("scipy")
@@ -93,7 +113,7 @@ def test_the_process_is_the_textbooks():
     assert log_likelihood(trend, 0.7, 0.05, cells, values) == pytest.approx(likelihood)
 
 
-@pytest.mark.parametrize("name", ["gp", "gp(prior=params)", "tpe", "successive-halving", "hyperband", "asha"])
+@pytest.mark.parametrize("name", ["gp", "gp(prior=params)", "tpe", "successive-halving", "hyperband", "asha", "bohb"])
 def test_they_keep_the_rules_of_the_harness(name):
     from nb201_agents.searcher import make_agent
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 
 import numpy as np
 
@@ -13,14 +13,14 @@ Steps = Generator[Query, Evaluation, None]
 """Yields a query and is sent what it observed."""
 
 
-def bracket(cells: list[int], epochs: tuple[int, ...], eta: int) -> Steps:
+def bracket(cells: Iterable[int], epochs: tuple[int, ...], eta: int) -> Steps:
     """Train cells to the first epoch, the best 1/eta of them to the next, and so on to the last."""
     for epoch in epochs:
         seen: list[tuple[float, int, int]] = []
         for cell in cells:
             result = yield Query(cell, epoch)
             seen.append((result.accuracy, -len(seen), cell))  # of equals, the first
-        keep = max(1, len(cells) // eta)
+        keep = max(1, len(seen) // eta)
         cells = [cell for _, _, cell in sorted(seen, reverse=True)[:keep]]
 
 
