@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from nb201_agents.harness.results import read_runs, truth_of
+from nb201_agents.harness.results import read_runs
 from nb201_agents.harness.stats import censored_median
+from nb201_agents.harness.truth import truth_of
 
 QUERIES = (50, 109, 300)
 

@@ -16,10 +16,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table as TextTable
 
-from nb201_agents.harness.bench import ENVIRONMENT, Setup
 from nb201_agents.harness.bench import bench as run_bench
 from nb201_agents.harness.protocols import PROTOCOLS, Verdict, setups_of, verdicts
 from nb201_agents.harness.report import SHORT_COLUMNS, Summary, summaries, warning, write_report
+from nb201_agents.harness.setup import ENVIRONMENT, Setup
 from nb201_agents.harness.validate import validate as validate_results
 from nb201_agents.searcher import options_of
 from nb201_env import NB201Error, checks, open_table
@@ -94,16 +94,19 @@ def bench(
         "env": env,
         "env_options": tuple(options_of(env_options).items()),
     }
-    where = None if table is None else os.path.abspath(table) if os.path.exists(table) else table
+    where = os.path.abspath(table) if table is not None and os.path.exists(table) else table
     if protocol is None:
-        setups = _setups(where or "published", dataset or "cifar10", budget, rules)
+        setups = _setups(
+            "published" if where is None else where, "cifar10" if dataset is None else dataset, budget, rules
+        )
     else:
         given = [name for name, value in rules.items() if value != getattr(Setup, name)]
         given += [name for name, value in (("dataset", dataset), ("budget", budget)) if value is not None]
         setups = _protocol_setups(protocol, where, given)
-    runs = runs or (DEFAULT_RUNS if protocol is None else PROTOCOLS[protocol].runs)
+    if runs is None:
+        runs = DEFAULT_RUNS if protocol is None else PROTOCOLS[protocol].runs
     with progress_bar("starting") as progress:
-        run_bench(_AGENTS.findall(agents), setups, runs, out, seed=seed, jobs=jobs, progress=progress)
+        run_bench(_BETWEEN_AGENTS.split(agents), setups, runs, out, seed=seed, jobs=jobs, progress=progress)
     recipe = None if protocol is None else PROTOCOLS[protocol].final_recipe
     _show(summaries(out), as_json, [] if recipe is None else verdicts(out, recipe))
 
@@ -125,8 +128,8 @@ def _protocol_setups(name: str, table: str | None, given: Sequence[str]) -> list
     return setups
 
 
-_AGENTS = re.compile(r"(?:[^,(]|\([^)]*\))+")
-"""Agents with commas between, of which those within brackets do not count."""
+_BETWEEN_AGENTS = re.compile(r",(?![^(]*\))")
+"""Commas, but for those within brackets."""
 
 
 def _budgets(text: str | None, names: Sequence[str]) -> dict[str, float | None]:

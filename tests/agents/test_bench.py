@@ -5,10 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from nb201_agents.harness.bench import ALWAYS, ROW, Setup, bench, run, versions
+from nb201_agents.harness.bench import ALWAYS, ROW, bench, run, versions
 from nb201_agents.harness.report import summaries, write_report
-from nb201_agents.harness.results import read_runs, truth_of
+from nb201_agents.harness.results import read_runs
+from nb201_agents.harness.setup import Setup
 from nb201_agents.harness.stats import paired_p
+from nb201_agents.harness.truth import truth_of
 from nb201_agents.harness.validate import validate
 
 from nb201_env import NUM_CELLS, NB201Error, open_table

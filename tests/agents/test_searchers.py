@@ -23,7 +23,7 @@ def searched(published, name, queries, seed=0, **oracle):
 
 def test_installed_agents():
     assert set(agent_names()) >= {*SEARCHERS, "ppo", "a2c", "dqn", "maskable-ppo"}
-    with pytest.raises(NB201Error, match="unknown agent 'bananas'; installed are a2c, asha, dqn"):
+    with pytest.raises(NB201Error, match="unknown agent 'bananas'; installed are a2c, asha, bohb, dqn"):
         make_agent("bananas", TASK, np.random.default_rng(0))
 
 

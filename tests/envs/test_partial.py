@@ -4,8 +4,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from cases import BUILD, EDIT, MODES, SEARCH, assert_same, assert_same_info
-from nb201_agents.harness.bench import Setup, bench, run
-from nb201_agents.harness.results import read_runs, truth_of
+from nb201_agents.harness.bench import bench, run
+from nb201_agents.harness.results import read_runs
+from nb201_agents.harness.setup import Setup
+from nb201_agents.harness.truth import truth_of
 
 from nb201_env import ALL_OPS, NUM_CELLS, Column, MissingDataError, NB201Error, Oracle, open_table
 from nb201_env.tables.writer import TableWriter

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nb201_agents.harness.bench import Setup
 from nb201_agents.harness.results import read_runs, table_of
+from nb201_agents.harness.setup import Setup
 from nb201_env import Column, MissingDataError, NB201Error, Table, open_table
 
 ON_THE_PAPERS_SETS = ("cifar10", "cifar100", "ImageNet16-120")

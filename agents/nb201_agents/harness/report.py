@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nb201_agents.harness.results import Run, Truth, read_runs, refuse_unlike, truth_of
+from nb201_agents.harness.results import Run, read_runs, refuse_unlike
 from nb201_agents.harness.stats import (
     Floats,
     bootstrap_interval,
@@ -25,6 +25,7 @@ from nb201_agents.harness.stats import (
     probability_of_improvement,
     step_function,
 )
+from nb201_agents.harness.truth import Truth, truth_of
 from nb201_env import NB201Error
 from nb201_env.files import in_folder, write_text
 

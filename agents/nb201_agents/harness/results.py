@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env import NUM_CELLS, Column, NB201Error, Rules, Table, checks, open_table
-from nb201_env.errors import MissingDataError
+from nb201_env import NUM_CELLS, NB201Error, Rules, Table, checks, open_table
 from nb201_env.files import regular
 from nb201_env.simulation.column import MISSING, REWARD_SPLITS, TRIALS
 from nb201_env.tables.schema import MAX_EPOCH, MAX_SECONDS
@@ -29,9 +27,6 @@ ROW = ("cell", "epoch", "trial", "reward", "seconds")
 
 ROW_OF_WORKERS = (*ROW, "started")
 """Where several workers search: also when the query began, in simulated seconds on the wall."""
-
-TOP_CELLS = 200
-"""How many of the best cells the trial standard deviation of a target is taken over."""
 
 
 @dataclass(frozen=True)
@@ -243,127 +238,6 @@ _LEAST = np.array([0, 1, -1, 0, 0, 0])
 _MOST = np.array([NUM_CELLS - 1, MAX_EPOCH, 10**6, 1, MAX_SECONDS, 1e6 * MAX_SECONDS])
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What the table knows and a search does not: mean accuracies of all cells in percent, and the target.
-
-    Attributes:
-        table: that was searched.
-        dataset: whose accuracies were searched.
-        split: that rewards came from.
-        recipe: that the nets were trained by.
-        epoch: at which they were evaluated.
-        present: which cells were on offer, bool (15625,).
-    """
-
-    table: Table
-    dataset: str
-    split: str
-    recipe: str
-    epoch: int
-    present: npt.NDArray[np.bool_]
-
-    def _accuracy(self, trial: Literal["mean", "all"]) -> Floats:
-        return 100.0 * self.table.accuracy(
-            self.dataset, split=self.split, recipe=self.recipe, epoch=self.epoch, trial=trial
-        ).astype(np.float64)
-
-    @cached_property
-    def mean(self) -> Floats:
-        """Mean accuracy over trials in percent, (15625,), NaN for cells that were not on offer."""
-        return np.where(self.present, self._accuracy("mean"), np.nan)
-
-    @cached_property
-    def by_trial(self) -> Floats:
-        """Accuracy of each trial in percent, (15625, trials), NaN where missing; of the mean if there are no trials."""
-        has_trials = self.table.trials(self.dataset, recipe=self.recipe, split=self.split)
-        return self._accuracy("all") if has_trials else self.mean[:, None]
-
-    @cached_property
-    def best(self) -> int:
-        """The cell of highest mean accuracy."""
-        return int(np.nanargmax(self.mean))
-
-    @cached_property
-    def trial_deviation(self) -> float:
-        """Standard deviation between trials, in points: root mean square over the 200 best cells by mean.
-
-        Where the table has one trial a cell, or means alone, that of the same data set in the table `published`; NaN
-        where there is none, and then no target.
-        """
-        if self.by_trial.shape[1] == 1:
-            published = open_table("published")
-            is_same = self.table is not published and self.dataset in published.datasets
-            return truth(published, self.dataset).trial_deviation if is_same else math.nan
-        top = np.argsort(-self.mean, kind="stable")[:TOP_CELLS]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return float(np.sqrt(np.nanmean(np.nanvar(self.by_trial[top], axis=1, ddof=1))))
-
-    def regret(self, run: Run) -> Floats:
-        """Points by which the incumbent's mean accuracy is below the best mean, after each query."""
-        return np.asarray(self.mean[self.best] - self.mean[run.cell[run.incumbent]])
-
-    def first(self, run: Run, reached: npt.NDArray[np.bool_]) -> tuple[float, float]:
-        """Distinct queries and simulated seconds at the first query where `reached` holds; inf if it never does."""
-        if not reached.any():
-            return np.inf, np.inf
-        position = int(reached.argmax())
-        return float(run.distinct[position]), float(run.ended[position])
-
-    def until_target(self, run: Run) -> tuple[float, float]:
-        """Distinct queries and seconds until the incumbent's mean is within one trial deviation of the best mean."""
-        return self.first(run, self.regret(run) <= self.trial_deviation)
-
-    def until_best(self, run: Run) -> tuple[float, float]:
-        """Distinct queries and seconds until the incumbent is the cell of highest mean."""
-        return self.first(run, run.cell[run.incumbent] == self.best)
-
-    @cached_property
-    def has_test(self) -> bool:
-        """Whether the table can say how a chosen cell does on test images."""
-        return "test" in self.table.splits(self.dataset, recipe=self.recipe)
-
-    def final(self, run: Run) -> Final:
-        """How good the chosen cell is, in percent. The one place where test accuracy is read.
-
-        Raises:
-            MissingDataError: if the run observed nothing.
-        """
-        if not run.cell.size:
-            raise MissingDataError(f"run {run.header['seed']} of {run.header['agent']} observed nothing")
-        position = run.incumbent[-1]
-        cell, trial = run.cell[position], run.trial[position]
-        if self.has_test:
-            honest = 100.0 * float(self.table.accuracy(self.dataset, split="test", recipe=self.recipe)[cell])
-        else:
-            trials = self.by_trial[cell].copy()
-            if trial >= trials.size:
-                raise MissingDataError(
-                    f"a run of {run.header['agent']} saw trial {trial}, which the table does not have"
-                )
-            if trial >= 0:
-                trials[trial] = np.nan
-            unseen = trials[~np.isnan(trials)]
-            honest = float(unseen.mean()) if unseen.size else np.nan
-        return Final(honest, observed=100.0 * float(run.reward[position]), mean=float(self.mean[cell]))
-
-
-@dataclass(frozen=True)
-class Final:
-    """The value of the cell that a search chose, in percent.
-
-    Attributes:
-        honest: mean test accuracy at the last epoch; on a table without test split, the mean of the trials that the
-            search did not see, which for trial="mean" is the mean itself. NaN if the cell has no other trial.
-        observed: what the search saw, flattered by having been chosen for it.
-        mean: over all trials.
-    """
-
-    honest: float
-    observed: float
-    mean: float
-
-
 def table_of(run: Run, where: str | None = None) -> Table:
     """The table that a run searched, by its header, or where it is now.
 
@@ -375,29 +249,3 @@ def table_of(run: Run, where: str | None = None) -> Table:
     if table.fingerprint != run.header["fingerprint"]:
         raise NB201Error(f"table {name!r} is not the one that the results come from: its fingerprint differs")
     return table
-
-
-def truth_of(run: Run, where: str | None = None) -> Truth:
-    """The truth about the column that a run searched, of the table that its header names or that is there now.
-
-    Raises:
-        NB201Error: if the table is not the one that was searched.
-    """
-    table, kwargs, header = table_of(run, where), run.header["env"]["kwargs"], run.header
-    rules = kwargs["dataset"], kwargs["split"], header["recipe"], header["epoch"], kwargs["trial"], kwargs["missing"]
-    return truth(table, *rules)
-
-
-@lru_cache(maxsize=8)
-def truth(
-    table: Table,
-    dataset: str,
-    split: str = "valid",
-    recipe: str | None = None,
-    epoch: int | None = None,
-    trial: str | int = "per-search",
-    missing: str = "refuse",
-) -> Truth:
-    """The truth about a column; arguments are those of `Column.open`."""
-    column = Column.open(table, dataset, recipe=recipe, epoch=epoch, split=split, trial=trial, missing=missing)
-    return Truth(table, dataset, split, column.recipe, column.epoch, column.present)
