@@ -1,9 +1,10 @@
 """Running agents many times under a simulated budget, and the files that this leaves.
 
 A folder of results holds `{dataset}/{agent}.jsonl`, one file for each agent and data set. Each run is one header, a
-JSON object, followed by one row for each query, a JSON array of the fields of `ROW`, in the order in which they were
-observed. Runs stand in the order of their seeds. The same seeds give the same bytes on one installation, whatever the
-number of worker processes; seconds of the wall clock stand apart, in `wall_clock.jsonl`.
+JSON object, followed by one row for each query, a JSON array of the fields of `ROW`, or of `ROW_OF_WORKERS` where
+several simulated workers search, in the order in which they were observed. Runs stand in the order of their seeds. The
+same seeds give the same bytes on one installation, whatever the number of worker processes; seconds of the wall clock
+stand apart, in `wall_clock.jsonl`.
 """
 
 from __future__ import annotations
