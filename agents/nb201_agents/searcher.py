@@ -13,6 +13,7 @@ up.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 import re
 from dataclasses import dataclass, field
@@ -114,6 +115,13 @@ def make_agent(name: str, task: Task, rng: np.random.Generator) -> Searcher | Le
         raise NB201Error(f"the agent {found[1]} has no option {unknown[0]!r}; it has {has}")
     agent: Searcher | Learner = make(task, rng, **options)
     return agent
+
+
+def require(agent: str, *packages: str) -> None:
+    """Raise NB201Error, before a comparison begins rather than in the middle of it, if an agent lacks a package."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise NB201Error(f"the agent {agent} needs {package}: pip install 'nb201-env[agents]'")
 
 
 def options_of(text: str) -> dict[str, Any]:

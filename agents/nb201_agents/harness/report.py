@@ -29,6 +29,8 @@ from nb201_agents.harness.truth import Truth, truth_of
 from nb201_env import NB201Error
 from nb201_env.files import in_folder, write_text
 
+Results = dict[tuple[str, str], list[Run]]
+
 LEVEL = 0.05
 """Of the tests that tell agents apart."""
 
@@ -52,7 +54,7 @@ class Summary:
         regret_interval: its 95 % bootstrap interval.
         regret_iqm: interquartile mean of the same.
         regret_iqm_interval: its 95 % bootstrap interval.
-        final: mean value of the chosen cells on what the search did not see, see `nb201_agents.harness.results.Final`.
+        final: mean value of the chosen cells on what the search did not see, see `nb201_agents.harness.truth.Final`.
         observed: mean of what the searches saw of them.
         mean: mean over all trials of them.
         target_queries: median distinct queries until within one trial deviation of the best, inf if half never came.
@@ -139,7 +141,10 @@ def summaries(folder: str | os.PathLike[str], table: str | None = None) -> list[
     Raises:
         NB201Error: if the folder holds no results, or runs of different rules.
     """
-    results = read_runs(folder)
+    return _summaries(read_runs(folder), table)
+
+
+def _summaries(results: Results, table: str | None) -> list[Summary]:
     truths = {key: truth_of(runs[0], table) for key, runs in results.items()}
     refuse_unlike(results)
     rows = [summarize(*key, runs, truths[key]) for key, runs in results.items()]
@@ -272,7 +277,7 @@ def write_report(
     """
     in_folder(out)
     results = read_runs(folder)
-    rows = summaries(folder, table)
+    rows = _summaries(results, table)
     try:
         import matplotlib
     except ImportError:

@@ -1,4 +1,4 @@
-"""Reading a folder of results back, and what a run achieved by the table it searched."""
+"""Reading a folder of results back, checked at the door."""
 
 from __future__ import annotations
 

@@ -7,14 +7,12 @@ every few cells. They were chosen on CIFAR-10 alone, by the regret at 50, 109 an
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 
-from nb201_agents.searcher import Task
-from nb201_env.errors import NB201Error
+from nb201_agents.searcher import Task, require
 
 STEPS = 10**9
 """Given as `total_timesteps`, which the budget ends long before; DQN's exploration is a fraction of it."""
@@ -31,9 +29,7 @@ class StableBaselines:
     note = ""
 
     def __init__(self, task: Task, rng: np.random.Generator):
-        for package in ("torch", self.package):  # before a comparison begins, not in the middle of it
-            if importlib.util.find_spec(package) is None:
-                raise NB201Error(f"the agent {self.algorithm} needs {package}: pip install 'nb201-env[agents]'")
+        require(self.algorithm, "torch", self.package)
 
     def train(self, env: gym.Env[Any, Any], seed: int) -> None:
         """Learn until the budget is used up; `note` says if it ended before the first update."""

@@ -6,14 +6,13 @@ differs: HpBandSter lets the bandwidth of a categorical kernel grow beyond flatn
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from nb201_agents.searcher import Task
-from nb201_agents.searchers.successive_halving import Steps, StepwiseSearcher, bracket
+from nb201_agents.searchers.hyperband import Hyperband
 from nb201_env import ALL_OPS, EDGES, OPS, Evaluation, checks, index_of
 
 Ints = npt.NDArray[np.int64]
@@ -26,7 +25,7 @@ _MOST_BANDWIDTH = 1.0 - 1.0 / len(OPS)  # where a kernel is flat
 _TRIES = 1_000  # to draw a cell on offer, before a uniform one is taken
 
 
-class BOHB(StepwiseSearcher):
+class BOHB(Hyperband):
     """Kernel density estimates of the best 15 % and of the rest, at the highest rung that has enough observations.
 
     A cell is proposed by mutating a good one, an edge with the probability of its bandwidth; of `samples` such cells
@@ -51,27 +50,18 @@ class BOHB(StepwiseSearcher):
         random_fraction: float = 0.0,
         min_bandwidth: float = 0.3,
     ):
-        self._eta = checks.whole("eta", eta, 2, 100)
         self._samples = checks.whole("samples", samples, 1, 10_000)
         self._random_fraction = checks.number("random_fraction", random_fraction, 0.0)
         self._min_bandwidth = checks.number("min_bandwidth", min_bandwidth, 0.0)
         self._told: dict[int, list[tuple[float, int]]] = {epoch: [] for epoch in task.epochs}
-        super().__init__(task, rng)
+        super().__init__(task, rng, eta)
 
     def tell(self, result: Evaluation) -> None:
         """Note the cell at its rung, and go on."""
         self._told[result.epoch].append((result.accuracy, result.index))
         super().tell(result)
 
-    def steps(self) -> Steps:
-        """Hyperband's brackets, one after the other."""
-        epochs = self._task.epochs
-        while True:
-            for further in range(len(epochs) - 1, -1, -1):
-                count = math.ceil(len(epochs) / (further + 1) * self._eta**further)
-                yield from bracket(self._proposals(count), epochs[len(epochs) - 1 - further :], self._eta)
-
-    def _proposals(self, count: int) -> Iterator[int]:
+    def first_cells(self, count: int) -> Iterator[int]:
         """Cells, each chosen when it is due, from what is known by then."""
         for _ in range(count):
             yield self._propose()

@@ -6,7 +6,6 @@ enough that the posterior of all 15,625 cells is kept, one row of a Cholesky fac
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Sequence
 from typing import ClassVar
@@ -14,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nb201_agents.searcher import Query, Task
-from nb201_env import ALL_OPS, NUM_CELLS, PARAMS, Evaluation, NB201Error, checks
+from nb201_agents.searcher import Query, Task, require
+from nb201_env import ALL_OPS, NUM_CELLS, PARAMS, Evaluation, checks
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,8 +48,7 @@ class GaussianProcess:
 
     def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10, prior: str = "constant"):
         checks.one_of("prior", prior, PRIORS)
-        if importlib.util.find_spec("scipy") is None:
-            raise NB201Error("the agent gp needs scipy: pip install 'nb201-env[agents]'")
+        require("gp", "scipy")
         self._rng, self._cells, self._initial = rng, task.cells, checks.whole("initial", initial, 2)
         self._told_cells: list[int] = []
         self._values: list[float] = []

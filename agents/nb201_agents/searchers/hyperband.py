@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-import numpy as np
-
-from nb201_agents.searcher import Task
-from nb201_agents.searchers.successive_halving import Steps, StepwiseSearcher, bracket
-from nb201_env import checks
+from nb201_agents.searchers.successive_halving import Steps, SuccessiveHalving, bracket
 
 
-class Hyperband(StepwiseSearcher):
+class Hyperband(SuccessiveHalving):
     """Successive halving that starts at the first rung with many cells, then at the second with fewer, and so on.
 
     With K + 1 rungs, bracket s of K, …, 0 begins at rung K - s with ceil((K + 1) / (s + 1) eta^s) cells (algorithm 1 of
@@ -23,14 +20,14 @@ class Hyperband(StepwiseSearcher):
         eta: by which a rung's number of cells is divided; 3, the authors' default.
     """
 
-    def __init__(self, task: Task, rng: np.random.Generator, eta: int = 3):
-        self._eta = checks.whole("eta", eta, 2, 100)
-        super().__init__(task, rng)
-
     def steps(self) -> Steps:
         """Bracket after bracket."""
         epochs = self._task.epochs
         while True:
             for further in range(len(epochs) - 1, -1, -1):
                 count = math.ceil(len(epochs) / (further + 1) * self._eta**further)
-                yield from bracket(self.random_cells(count), epochs[len(epochs) - 1 - further :], self._eta)
+                yield from bracket(self.first_cells(count), epochs[len(epochs) - 1 - further :], self._eta)
+
+    def first_cells(self, count: int) -> Iterable[int]:
+        """With what a bracket begins."""
+        return self.random_cells(count)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
 from typing import Any
 
 import numpy as np
 
-from nb201_agents.searcher import Query, Task
-from nb201_env import EDGES, OPS, Evaluation, NB201Error, checks, index_of
+from nb201_agents.searcher import Query, Task, require
+from nb201_env import EDGES, OPS, Evaluation, checks, index_of
 
 _TRIES = 100  # to be given a cell on offer, before a random one is taken
 
@@ -24,8 +23,7 @@ class TPE:
     """
 
     def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10):
-        if importlib.util.find_spec("optuna") is None:
-            raise NB201Error("the agent tpe needs optuna: pip install 'nb201-env[agents]'")
+        require("tpe", "optuna")
         checks.whole("initial", initial, 1)
         import optuna
 
