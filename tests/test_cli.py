@@ -47,7 +47,7 @@ def test_demo(tmp_path):
     [
         (["bench", "--dataset", "mnist", "--queries", 5], "no dataset 'mnist'; its datasets: cifar10, cifar100"),
         (["bench", "--recipe", "12ep", "--queries", 5], "no recipe '12ep'; its recipes of cifar10: 200ep"),
-        (["bench", "--agents", "bananas", "--queries", 5], "unknown agent 'bananas'; installed are "),
+        (["bench", "--agents", "apples", "--queries", 5], "unknown agent 'apples'; installed are "),
         (["bench", "--table", "nowhere", "--queries", 5], "no table 'nowhere'"),
         (["bench", "--epoch", 12, "--queries", 5], "has epochs 200, not 12"),
         (["bench", "--budget", 100], "a budget of 100 s buys no query"),

@@ -70,6 +70,9 @@ def bench(
         str | None, typer.Option(help="Simulated GPU-seconds of a search; or name=seconds for each data set.")
     ] = None,
     queries: Annotated[int | None, typer.Option(help="Queries of a search, instead of or beside a budget.")] = None,
+    objectives: Annotated[
+        str, typer.Option(help="What counts beside accuracy: weights or limits, as params=0.3,latency=<=0.02.")
+    ] = "",
     charge: Annotated[str, typer.Option(help="fresh, resume or cached.")] = "fresh",
     overrun: Annotated[str, typer.Option(help="stop-before or stop-after.")] = "stop-before",
     env: Annotated[str, typer.Option(help="Environment that learners drive.")] = ENVIRONMENT,
@@ -87,6 +90,7 @@ def bench(
         "trial": int(trial) if trial.isascii() and trial.isdecimal() else trial,
         "missing": missing,
         "rungs": None if rungs is None else _epochs(rungs),
+        "objectives": tuple(options_of(objectives).items()),
         "charge": charge,
         "overrun": overrun,
         "max_queries": queries,

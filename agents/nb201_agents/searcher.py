@@ -13,19 +13,24 @@ up.
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
 import inspect
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env import NUM_CELLS, Evaluation, NB201Error, checks
+from nb201_env import NUM_CELLS, PARAMS, Evaluation, NB201Error, checks
+from nb201_env.files import regular
+from nb201_env.simulation.objectives import Objectives
 
 GROUP = "nb201.searchers"
 
@@ -48,6 +53,8 @@ class Task:
         budget: simulated GPU-seconds, None for no limit.
         max_queries: number of queries, None for no limit.
         present: which cells are on offer, bool (15625,); all unless a table is partial.
+        objectives: what counts beside accuracy; see `nb201_env.simulation.objectives.Objectives`.
+        start: cells to ask for before any that a searcher would draw at random, the first first.
     """
 
     dataset: str
@@ -56,6 +63,8 @@ class Task:
     budget: float | None = None
     max_queries: int | None = None
     present: npt.NDArray[np.bool_] = field(default_factory=lambda: np.ones(NUM_CELLS, bool), compare=False)
+    objectives: Objectives | None = field(default=None, compare=False)
+    start: tuple[int, ...] = ()
 
     @cached_property
     def cells(self) -> npt.NDArray[np.intp]:
@@ -68,6 +77,8 @@ class Searcher(Protocol):
     """An algorithm under ask/tell control. It is made as `Class(task, rng)` and draws from nothing but `rng`.
 
     An attribute `is_asynchronous`, True, says that it may be asked again before it is told, by several workers.
+    Attributes `tuned_on` and `pretrained_on` name the data sets on which its settings were chosen, or on whose values
+    it was trained.
     """
 
     def ask(self) -> Query | None:
@@ -90,31 +101,126 @@ class Learner(Protocol):
         """Search until an info says `budget_exhausted`; the first reset must be `env.reset(seed=seed)`."""
 
 
+class Draws:
+    """Random numbers and cells of one searcher.
+
+    Everything is made of uniform numbers from 0 to 1, one after the other, so that `nb201_agents.many.Streams` can make
+    the same draws for many searchers at once.
+    """
+
+    def __init__(self, task: Task, rng: np.random.Generator):
+        self._uniform, self._cells = rng.random, task.cells
+        self._start = [cell for cell in reversed(task.start) if task.present[cell]]
+
+    def below(self, count: int) -> int:
+        """A whole number from 0 to `count` - 1."""
+        return int(self._uniform() * count)
+
+    def started(self) -> int | None:
+        """The next cell of the task's start, None once it is used up."""
+        return self._start.pop() if self._start else None
+
+    def cell(self, known: Container[int] = ()) -> int:
+        """The next cell of the task's start, then a uniform one of those on offer; none that is known already."""
+        while (cell := self.started()) is not None:
+            if cell not in known:
+                return cell
+        while True:
+            cell = self._cells.item(int(self._uniform() * self._cells.size))
+            if cell not in known:
+                return cell
+
+
 def agent_names() -> tuple[str, ...]:
     """Names of all installed agents."""
     return tuple(sorted(point.name for point in entry_points(group=GROUP)))
 
 
-_WITH_OPTIONS = re.compile(r"([\w.+-]+)(?:\(([\w.+=,-]*)\))?")
+_WITH_OPTIONS = re.compile(r"([\w.+-]+)(?:\(([\w.+=,/-]*)\))?")
+
+START_CELLS = 10
+"""How many cells of an order a search begins with, unless `starts` says otherwise."""
 
 
 def make_agent(name: str, task: Task, rng: np.random.Generator) -> Searcher | Learner:
     """Make the agent of a name, which may have options in brackets, as in `rea(sample=10,mutation=node-first)`.
 
+    Every searcher has the options `start`, an order of cells with which it begins, see `order_of`, and `starts`, how
+    many of them.
+
     Raises:
         NB201Error: if there is none, it has no such option, or a package that it needs is not installed.
+    """
+    make, options = agent_of(name)
+    agent: Searcher | Learner = make(started(task, options), rng, **options)
+    return agent
+
+
+def agent_of(name: str) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """What makes the agent of a name, and its options.
+
+    Raises:
+        NB201Error: if there is none, or it has no such option.
     """
     points = {point.name: point for point in entry_points(group=GROUP)}
     found = _WITH_OPTIONS.fullmatch(name)
     if found is None or found[1] not in points:
         raise NB201Error(f"unknown agent {name!r}; installed are {', '.join(sorted(points))}")
     make, options = points[found[1]].load(), options_of(found[2] or "")
-    known = inspect.signature(make).parameters
+    known = [*list(inspect.signature(make).parameters)[2:], *([] if hasattr(make, "train") else _START_OPTIONS)]
     if unknown := sorted(set(options) - set(known)):
-        has = ", ".join(list(known)[2:]) or "no options"
+        has = ", ".join(known) or "no options"
         raise NB201Error(f"the agent {found[1]} has no option {unknown[0]!r}; it has {has}")
-    agent: Searcher | Learner = make(task, rng, **options)
-    return agent
+    return make, options
+
+
+_START_OPTIONS = ("start", "starts")
+
+
+def started(task: Task, options: dict[str, Any]) -> Task:
+    """A task that begins with the first cells on offer of an order, whose options are taken out of an agent's."""
+    order, count = (options.pop(key, default) for key, default in zip(_START_OPTIONS, (None, START_CELLS), strict=True))
+    if order is None:
+        return task
+    cells = [cell for cell in order_of(str(order)).tolist() if task.present[cell]]
+    return replace(task, start=tuple(cells[: checks.whole("starts", count, 1, NUM_CELLS)]))
+
+
+def order_of(name: str) -> npt.NDArray[np.intp]:
+    """All cells, the most promising first, of equals the lower index: by parameters, or by the scores of a file.
+
+    Args:
+        name: `params`, or the path of a text file of 15,625 numbers, one a line, in the order of the index; the higher
+            the number, the earlier a cell.
+
+    Raises:
+        NB201Error: if it is none of these.
+    """
+    if name == "params":
+        return np.argsort(-PARAMS, kind="stable")
+    path = regular(Path(name))
+    try:
+        with path.open(encoding="ascii") as file:
+            scores = np.array(file.read(_MAX_SCORES).split(), np.float64)
+    except ValueError:
+        scores = np.zeros(0)
+    if scores.shape != (NUM_CELLS,) or not np.isfinite(scores).all():
+        raise NB201Error(
+            f"start={name} must be params, or a file of {NUM_CELLS:,} finite numbers, a line each, the best highest"
+        )
+    return np.argsort(-scores, kind="stable")
+
+
+_MAX_SCORES = 1 << 20  # characters
+
+
+def start_of(name: str) -> dict[str, str] | None:
+    """What the header of a run says of the order that the agent of a name begins with, None without one."""
+    options = agent_of(name)[1]
+    if "start" not in options:
+        return None
+    order = order_of(str(options["start"]))
+    return {"order": str(options["start"]), "sha256": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest()}
 
 
 def require(agent: str, *packages: str) -> None:
@@ -145,6 +251,11 @@ def options_of(text: str) -> dict[str, Any]:
 def tuned_on(agent: Searcher | Learner) -> tuple[str, ...]:
     """Data sets on which the agent's settings were chosen: its attribute `tuned_on`, or none."""
     return tuple(getattr(agent, "tuned_on", ()))
+
+
+def pretrained_on(agent: Searcher | Learner) -> tuple[str, ...]:
+    """Data sets on whose values the agent was trained before it searches: its attribute `pretrained_on`, or none."""
+    return tuple(getattr(agent, "pretrained_on", ()))
 
 
 def env_arguments(agent: Searcher | Learner) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env.simulation.column import Column
-from nb201_env.simulation.objectives import Objectives, worth
+from nb201_env.simulation.objectives import Objectives, worth_of_all
 from nb201_env.space import NUM_CELLS
 
 Floats = npt.NDArray[np.float64]
@@ -37,7 +37,7 @@ class Reward(NamedTuple):
 
 def _worth(column: Column, objectives: Objectives | None) -> Floats:
     """The accuracy, less what objectives subtract."""
-    return np.asarray(worth(objectives, column)[-1], np.float64)
+    return np.asarray(worth_of_all(objectives, column)[-1], np.float64)
 
 
 def _log_error(column: Column, objectives: Objectives | None) -> Floats:

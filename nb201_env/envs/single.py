@@ -118,7 +118,7 @@ class CellEnv(gym.Env[Observation, int]):
 
     def _nothing(self) -> Evaluation:
         """Stands for the query of an episode that ended without one."""
-        return Evaluation(-1, self.oracle.epoch, 0.0, 0.0, NO_TRIAL, False, False)
+        return Evaluation(-1, self.oracle.epoch, 0.0, 0.0, NO_TRIAL, False, False, 0.0)
 
     def _observe(self) -> Observation:
         if self._form == "index":

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nb201_env.simulation.column import NO_TRIAL, Column, hashed_trials, seed_states
 from nb201_env.simulation.fields import RandomFields
-from nb201_env.simulation.objectives import Objectives, worth
+from nb201_env.simulation.objectives import Objectives, worth_of_all
 from nb201_env.simulation.rules import Rules
 from nb201_env.space import NUM_CELLS
 
@@ -42,6 +42,7 @@ class Found(NamedTuple):
         place: position of what was seen in a column's (15625, trials), flattened, each cell's present trials first.
         highest: position of the highest rung at which the row had observed the cell before, -1 if at none. Empty
             unless the ledger is detailed, or prices depend on it.
+        worth: of what was observed; any number where nothing was.
     """
 
     accuracy: Floats
@@ -52,6 +53,7 @@ class Found(NamedTuple):
     rise: Floats
     place: npt.NDArray[np.int64]
     highest: npt.NDArray[np.int64]
+    worth: Floats
 
 
 class Ledger:
@@ -121,7 +123,7 @@ class Ledger:
 
         self._fields = RandomFields(rows, deviation) if deviation else None
         self._accuracy = flat([column.first_present(column.accuracy) for column in columns])
-        valued = [worth(objectives, column) for objectives, column in zip(self.objectives, columns, strict=True)]
+        valued = [worth_of_all(objectives, column) for objectives, column in zip(self.objectives, columns, strict=True)]
         has_objectives = self.objectives[0] is not None
         self._worth = (
             flat([column.first_present(one) for column, one in zip(columns, valued, strict=True)])
@@ -232,7 +234,7 @@ class Ledger:
         before = self.incumbent_worth(rows) if self._is_detailed else None
         self._raise_incumbents(paid, cells[fits], None if rungs is None else rungs[fits], accuracy[fits], value[fits])
         rise = np.zeros(0) if before is None else self.incumbent_worth(rows) - before
-        return Found(accuracy, price, trial.astype(np.int64), observed, repeat, rise, place, highest)
+        return Found(accuracy, price, trial.astype(np.int64), observed, repeat, rise, place, highest, value)
 
     def _cell_of(self, rows: Rows, cells: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Positions in (tasks, cells), flattened."""

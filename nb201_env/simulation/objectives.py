@@ -103,7 +103,7 @@ def _costs(name: str, column: Column) -> Any:
     return np.asarray(getattr(column.table, name)(column.dataset), np.float64)
 
 
-def worth(objectives: Objectives | None, column: Column) -> npt.NDArray[Any]:
+def worth_of_all(objectives: Objectives | None, column: Column) -> npt.NDArray[Any]:
     """What every cell is worth by each of its trials and at each rung, shaped as `column.accuracy`."""
     if objectives is None:
         return column.accuracy

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from nb201_env import checks
 from nb201_env.errors import InvalidCellError, NB201Error
 from nb201_env.simulation.column import NO_TRIAL, Column
-from nb201_env.simulation.objectives import Objectives, worth
+from nb201_env.simulation.objectives import Objectives, worth_of_all
 from nb201_env.simulation.rules import Rules
 from nb201_env.space import NUM_CELLS, Cell, index_of
 from nb201_env.tables.table import Floats32, Floats64, Table
@@ -35,6 +35,7 @@ class Evaluation(NamedTuple):
         trial: which repeat training was seen, -1 for the mean over them.
         observed: False if the query did not fit the budget.
         repeat: whether the search had observed the cell before, at any epoch.
+        worth: what a search maximises: the accuracy, less what objectives subtract; 0 if not observed.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
@@ -44,6 +45,7 @@ class Evaluation(NamedTuple):
     trial: int
     observed: bool
     repeat: bool
+    worth: float
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Oracle:
         self.column, self.rules = column, rules or Rules()
         self.rules.check(column)
         self.objectives = Objectives(self.rules.objectives, column) if self.rules.objectives else None
-        self._worth = worth(self.objectives, column)
+        self._worth = worth_of_all(self.objectives, column)
         self._is_fresh, self._is_partial = self.rules.charge == "fresh", column.is_partial
         self._stops_before, self._budget = self.rules.overrun == "stop-before", self.rules.seconds
         self._full = self.rules.price(column.train, column.evaluation, 0.0, False)
@@ -203,15 +205,16 @@ class Oracle:
         repeat = self._seen[index] == 1
         price = self._full.item(rung, index) if self._is_fresh else self._price(index, rung)
         if not self._pay(price):
-            return Evaluation(index, column.rungs[rung], 0.0, 0.0, NO_TRIAL, False, repeat)
+            return Evaluation(index, column.rungs[rung], 0.0, 0.0, NO_TRIAL, False, repeat, 0.0)
         if not self._is_fresh:
             self._bought[index] = self._bought.get(index, 0) | 1 << rung
         place = self._draw(index) if column.trial == "per-query" else self._place.item(index)
         accuracy = column.accuracy.item(rung, index, place)
         self.n_distinct += not repeat
         self._seen[index] = 1
-        self._consider(index, rung, accuracy, self._worth.item(rung, index, place))
-        return Evaluation(index, column.rungs[rung], accuracy, price, column.numbers.item(place), True, repeat)
+        worth = self._worth.item(rung, index, place)
+        self._consider(index, rung, accuracy, worth)
+        return Evaluation(index, column.rungs[rung], accuracy, price, column.numbers.item(place), True, repeat, worth)
 
     def evaluate(self, cells: npt.ArrayLike | Sequence[Any], epoch: int | None = None) -> Evaluations:
         """Query a batch in order. Once one does not fit the budget, it and all later ones are not observed.

@@ -68,6 +68,7 @@ class SharedSearch:
             rise,
             self._places(cells, trial),
             repeat - 1,
+            np.array([one.worth for one in found], np.float64),
         )
 
     def _places(self, cells: npt.NDArray[np.int64], trial: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -3,7 +3,7 @@
     workers = Workers(Oracle.open("published", "cifar10", budget=200_000), count=4)
     while workers.has_free and workers.submit(choose()):
         ...
-    result = workers.wait()
+    result, started = workers.wait()
 
 Time on the wall is simulated too: a query takes as long as it costs, and nothing else takes any.
 """
@@ -19,21 +19,10 @@ from nb201_env.space import Cell
 
 
 class Finished(NamedTuple):
-    """A query that has ended: the fields of `Evaluation`, and when it began, in seconds on the wall."""
+    """A query that has ended: what it observed, and when it began, in seconds on the wall."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
-    epoch: int
-    accuracy: float
-    seconds: float
-    trial: int
-    observed: bool
-    repeat: bool
+    result: Evaluation
     started: float
-
-    @property
-    def result(self) -> Evaluation:
-        """What the query observed."""
-        return Evaluation(*self[:7])
 
 
 class Workers:
@@ -71,7 +60,7 @@ class Workers:
         result = self._oracle.query(cell, epoch)
         if result.observed:
             ends = self.now + result.seconds
-            heapq.heappush(self._running, (ends, self._submitted, Finished(*result, started=self.now)))
+            heapq.heappush(self._running, (ends, self._submitted, Finished(result, self.now)))
             self._submitted += 1
         return result.observed
 

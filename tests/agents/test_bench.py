@@ -5,9 +5,9 @@ import shutil
 
 import numpy as np
 import pytest
-from nb201_agents.harness.bench import ALWAYS, ROW, bench, run, versions
+from nb201_agents.harness.bench import ALWAYS, bench, run, versions
 from nb201_agents.harness.report import summaries, write_report
-from nb201_agents.harness.results import read_runs
+from nb201_agents.harness.results import ROW, read_runs
 from nb201_agents.harness.setup import Setup
 from nb201_agents.harness.stats import paired_p
 from nb201_agents.harness.truth import truth_of
@@ -252,13 +252,16 @@ def test_agents_take_options(tmp_path):
     assert set(runs) == {"rea", "rea(sample=1)", "rea(mutation=node-first,population=5)", *ALWAYS}
     assert runs["rea"][0].cell.tolist() != runs["rea(sample=1)"][0].cell.tolist()
     for bad, said in (
-        ("rea(size=3)", "has no option 'size'; it has population, sample, mutation, repeats"),
+        ("rea(size=3)", "has no option 'size'; it has population, sample, mutation, repeats, start, starts"),
         ("rea(sample=0)", "sample must be a whole number at least 1, got 0"),
         ("rea(mutation=best)", "mutation must be one of edge, node-first, got 'best'"),
         ("rea(sample)", "options are written as"),
-        ("random(x=1)", "has no option 'x'; it has no options"),
+        ("random(x=1)", "has no option 'x'; it has start, starts"),
+        ("ppo(start=params)", "has no option 'start'; it has no options"),
+        ("rea(start=params,starts=0)", "starts must be a whole number"),
+        ("gp(start=nowhere.txt)", "nowhere.txt does not exist"),
         ("rea(sample=1", "unknown agent"),
-        ("rea(../x=1)", "unknown agent"),
+        ("rea(../x=1)", "options are written as"),
         ("ppo(lr=1)", "has no option"),
     ):
         with pytest.raises(NB201Error, match=re.escape(said)):

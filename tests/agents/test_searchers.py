@@ -13,7 +13,7 @@ SEARCHERS = ("random", "params", "rea", "rea-50", "local-search", "reinforce")
 
 
 def told(index, accuracy):
-    return Evaluation(index, 200, accuracy, 1.0, 0, True, False)
+    return Evaluation(index, 200, accuracy, 1.0, 0, True, False, accuracy)
 
 
 def searched(published, name, queries, seed=0, **oracle):
@@ -23,8 +23,8 @@ def searched(published, name, queries, seed=0, **oracle):
 
 def test_installed_agents():
     assert set(agent_names()) >= {*SEARCHERS, "ppo", "a2c", "dqn", "maskable-ppo"}
-    with pytest.raises(NB201Error, match="unknown agent 'bananas'; installed are a2c, asha, bohb, dqn"):
-        make_agent("bananas", TASK, np.random.default_rng(0))
+    with pytest.raises(NB201Error, match="unknown agent 'apples'; installed are a2c, asha, bananas, bohb, dehb, dqn"):
+        make_agent("apples", TASK, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("name", SEARCHERS)

@@ -32,9 +32,9 @@ def test_results_come_in_the_order_in_which_they_end(count):
         finished = workers.wait()
         if finished is None:
             break
-        assert workers.now == finished.started + finished.seconds
-        assert finished.result.accuracy == oracle.value(finished.index)
-        found.append((finished.started, workers.now, finished.index))
+        assert workers.now == finished.started + finished.result.seconds
+        assert finished.result.accuracy == oracle.value(finished.result.index)
+        found.append((finished.started, workers.now, finished.result.index))
     assert found == simulated(plan, prices, count, 150_000.0)
     assert len(found) == oracle.n_queries > 30
     assert oracle.seconds_used == pytest.approx(sum(end - start for start, end, _ in found))
@@ -47,7 +47,7 @@ def test_what_has_begun_is_seen_although_the_budget_ended():
     assert not workers.has_free
     with pytest.raises(NB201Error, match="idle workers"):
         workers.submit(5)
-    assert sorted(workers.wait().index for _ in range(3)) == [0, 1462, 6111]
+    assert sorted(workers.wait().result.index for _ in range(3)) == [0, 1462, 6111]
     assert workers.wait() is None
     assert not workers.has_free
 
@@ -60,9 +60,11 @@ def test_resuming_pays_for_further_epochs_alone():
     workers.submit(6111, 8)
     second = workers.wait()
     column = oracle.column
-    assert first.seconds == column.train[0, 6111] + column.evaluation[6111]
-    assert second.seconds == pytest.approx(column.train[2, 6111] - column.train[0, 6111] + column.evaluation[6111])
-    assert second.started == first.seconds
+    assert first.result.seconds == column.train[0, 6111] + column.evaluation[6111]
+    assert second.result.seconds == pytest.approx(
+        column.train[2, 6111] - column.train[0, 6111] + column.evaluation[6111]
+    )
+    assert second.started == first.result.seconds
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2", True, None])

@@ -1,10 +1,9 @@
 """Running agents many times under a simulated budget, and the files that this leaves.
 
 A folder of results holds `{dataset}/{agent}.jsonl`, one file for each agent and data set. Each run is one header, a
-JSON object, followed by one row for each query, a JSON array of the fields of `ROW`, or of `ROW_OF_WORKERS` where
-several simulated workers search, in the order in which they were observed. Runs stand in the order of their seeds. The
-same seeds give the same bytes on one installation, whatever the number of worker processes; seconds of the wall clock
-stand apart, in `wall_clock.jsonl`.
+JSON object, followed by one row for each query, a JSON array of the fields that `results.fields` names, in the order in
+which they were observed. Runs stand in the order of their seeds. The same seeds give the same bytes on one
+installation, whatever the number of worker processes; seconds of the wall clock stand apart, in `wall_clock.jsonl`.
 """
 
 from __future__ import annotations
@@ -23,12 +22,24 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from nb201_agents.harness.results import ROW, ROW_OF_WORKERS, checked_header, read_file
+from nb201_agents.harness.results import checked_header, fields, file_of, read_file
 from nb201_agents.harness.setup import Setup, env_parameters
-from nb201_agents.searcher import Learner, Searcher, Task, env_arguments, make_agent, tuned_on
+from nb201_agents.many.search import MANY, search_many, searchers_of
+from nb201_agents.searcher import (
+    Learner,
+    Searcher,
+    Task,
+    agent_of,
+    env_arguments,
+    make_agent,
+    pretrained_on,
+    start_of,
+    tuned_on,
+)
 from nb201_env import Evaluation, NB201Error, Oracle, checks, open_table
 from nb201_env.files import locked, regular, replacing, sweep
 from nb201_env.parallel import in_order, run_tasks
+from nb201_env.simulation.objectives import Objectives
 from nb201_env.simulation.workers import Finished, Workers
 
 ALWAYS = ("random", "params", "local-search")
@@ -39,8 +50,13 @@ WALL_CLOCK = "wall_clock.jsonl"
 MAX_SEED = 2**32 - 1
 """Largest seed of a run: PyTorch's and Stable-Baselines3's generators take no larger one."""
 
-_CHUNKS_PER_JOB = 8
-_PACKAGES = ("nb201-env", "gymnasium", "numpy", "sb3-contrib", "stable-baselines3", "torch", "zarr")
+_AT_ONCE = 256
+"""How many searches an agent that makes them as arrays makes at a time."""
+
+_SECONDS_TO_WRITE = 1.0
+"""An interrupted comparison loses what was found since the last writing, this many seconds at most."""
+
+_PACKAGES = ("nb201-env", "gymnasium", "numpy", "optuna", "sb3-contrib", "scipy", "stable-baselines3", "torch", "zarr")
 
 
 @dataclass(frozen=True)
@@ -54,11 +70,12 @@ class Chunk:
 
 
 class RecordQueries(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps what the environment's search observed, as `results`."""
+    """Keeps what the environment's search observed, as `results`; the objectives say what it is worth."""
 
-    def __init__(self, env: gym.Env[Any, Any]):
+    def __init__(self, env: gym.Env[Any, Any], objectives: Objectives | None):
         super().__init__(env)
         self.results: list[Evaluation] = []
+        self._objectives = objectives
 
     def reset(self, **how: Any) -> tuple[Any, dict[str, Any]]:
         """Pass through, recording the query of a start cell."""
@@ -74,9 +91,12 @@ class RecordQueries(gym.Wrapper[Any, Any, Any, Any]):
 
     def _record(self, info: dict[str, Any]) -> None:
         if info.get("observed") and info["n_queries"] > len(self.results):
-            seconds = info["query_seconds"]
+            cell, accuracy = info["index"], info["accuracy"]
+            worth = accuracy if self._objectives is None else float(self._objectives.score(accuracy, cell, accuracy))
             self.results.append(
-                Evaluation(info["index"], info["epoch"], info["accuracy"], seconds, info["trial"], True, info["repeat"])
+                Evaluation(
+                    cell, info["epoch"], accuracy, info["query_seconds"], info["trial"], True, info["repeat"], worth
+                )
             )
 
 
@@ -113,7 +133,8 @@ def search_in_parallel(searcher: Searcher, oracle: Oracle, workers: int) -> list
 
 def learn(learner: Learner, setup: Setup, seed: int) -> list[Evaluation]:
     """Let a learner drive the environment; all that its search observed."""
-    env = RecordQueries(gym.make(setup.env, **setup.env_kwargs() | _own_arguments(learner, setup.env)))
+    env = gym.make(setup.env, **setup.env_kwargs() | _own_arguments(learner, setup.env))
+    env = RecordQueries(env, _oracle(setup).objectives)
     learner.train(env, seed)
     return env.results
 
@@ -131,9 +152,7 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], Seque
     """
     oracle = _oracle(setup)
     oracle.new_search(seed)
-    column = oracle.column
-    task = Task(column.dataset, column.epoch, column.rungs, setup.budget, setup.max_queries, column.present)
-    agent = make_agent(agent_name, task, np.random.default_rng(seed))
+    agent = make_agent(agent_name, task_of(setup), np.random.default_rng(seed))
     results: Sequence[Evaluation | Finished]
     if not isinstance(agent, Searcher):
         results = learn(agent, setup, seed)
@@ -141,8 +160,28 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], Seque
         results = search_in_parallel(agent, oracle, setup.workers)
     else:
         results = search(agent, oracle)
+    return _header(agent_name, agent, setup, seed, len(results)), results
+
+
+def task_of(setup: Setup) -> Task:
+    """What a searcher may know of a setup."""
+    oracle = _oracle(setup)
+    column = oracle.column
+    return Task(
+        column.dataset,
+        column.epoch,
+        column.rungs,
+        setup.budget,
+        setup.max_queries,
+        column.present,
+        oracle.objectives,
+    )
+
+
+def _header(name: str, agent: Searcher | Learner, setup: Setup, seed: int, queries: int) -> dict[str, Any]:
+    column = _oracle(setup).column
     header = {
-        "agent": agent_name,
+        "agent": name,
         "seed": seed,
         "env": _env(agent, setup),
         "recipe": column.recipe,
@@ -150,19 +189,22 @@ def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], Seque
         "fingerprint": column.table.fingerprint,
         "timing_fingerprint": column.table.timing_fingerprint,
         "tuned_on": list(tuned_on(agent)),
-        "row": list(ROW if setup.workers == 1 else ROW_OF_WORKERS),
+        "pretrained_on": list(pretrained_on(agent)),
+        "row": list(fields(setup.workers, bool(setup.objectives))),
         "versions": versions(),
-        "queries": len(results),
+        "queries": queries,
     }
+    if start := start_of(name):
+        header["start"] = start
     if note := getattr(agent, "note", ""):
         header["note"] = note
-    return header, results
+    return header
 
 
 def _check_agent(name: str, setup: Setup) -> None:
     """Raise NB201Error if an agent could not search, before a comparison begins rather than in the middle of it."""
     column = _oracle(setup).column
-    agent = make_agent(name, Task(setup.dataset, column.epoch, column.rungs), np.random.default_rng(0))
+    agent = make_agent(name, task_of(setup), np.random.default_rng(0))
     if not isinstance(agent, Searcher):
         setup.env_kwargs()
     if setup.workers > 1 and not getattr(agent, "is_asynchronous", False):
@@ -208,21 +250,46 @@ def versions() -> dict[str, str]:
     return found
 
 
-def run_chunk(chunk: Chunk) -> tuple[str, list[float]]:
-    """The runs of a chunk as the text of their result file, and the seconds that each took on this machine."""
-    lines, took = [], []
-    for seed in range(chunk.start, chunk.stop):
-        began = time.perf_counter()
-        header, results = run(chunk.agent, chunk.setup, seed)
-        took.append(time.perf_counter() - began)
-        lines.append(json.dumps(header))
-        lines += [json.dumps(_row(result)) for result in results]
-    return "".join(line + "\n" for line in lines), took
+def run_chunk(chunk: Chunk) -> tuple[list[str], list[float]]:
+    """The runs of a chunk, each as the text of its part of the result file, and the seconds that each took here."""
+    seeds = range(chunk.start, chunk.stop)
+    began = time.perf_counter()
+    if _is_made_as_arrays(chunk.agent, chunk.setup):
+        runs = _run_many(chunk.agent, chunk.setup, seeds)
+    else:
+        runs = [run(chunk.agent, chunk.setup, seed) for seed in seeds]
+    each = (time.perf_counter() - began) / len(runs)
+    return [_text(chunk.setup, *one) for one in runs], [each] * len(runs)
 
 
-def _row(result: Evaluation | Finished) -> list[float]:
-    row = [result.index, result.epoch, result.trial, result.accuracy, result.seconds]
-    return [*row, result.started] if isinstance(result, Finished) else row
+def _is_made_as_arrays(agent: str, setup: Setup) -> bool:
+    """Whether many searches of an agent can be made at once: at one rung, alone, with trials that no order decides."""
+    make = agent_of(agent)[0]
+    alone = setup.workers == 1 and len(_oracle(setup).column.rungs) == 1
+    return getattr(make, "func", make) in MANY and alone and setup.trial != "per-query"
+
+
+def _run_many(
+    name: str, setup: Setup, seeds: Sequence[int]
+) -> list[tuple[dict[str, Any], Sequence[Evaluation | Finished]]]:
+    """What `run` gives for each seed."""
+    oracle, task = _oracle(setup), task_of(setup)
+    searchers = searchers_of(name, task, [np.random.default_rng(seed) for seed in seeds])
+    agent = make_agent(name, task, np.random.default_rng(0))
+    found = search_many(searchers, oracle.column, oracle.rules, seeds)
+    return [
+        (_header(name, agent, setup, seed, len(results)), results) for seed, results in zip(seeds, found, strict=True)
+    ]
+
+
+def _text(setup: Setup, header: dict[str, Any], results: Sequence[Evaluation | Finished]) -> str:
+    """A run as its part of the result file."""
+    rows = []
+    for one in results:
+        result, *started = one if isinstance(one, Finished) else (one,)
+        row = [result.index, result.epoch, result.trial, result.accuracy, result.seconds, *started]
+        rows.append([*row, result.worth] if setup.objectives else row)
+    return "".join(json.dumps(line) + "\n" for line in (header, *rows))
 
 
 def bench(
@@ -236,8 +303,8 @@ def bench(
 ) -> list[Path]:
     """Run agents x setups x seeds and write the results.
 
-    Runs that the folder has, of the same settings and from the first seed on, are not made again, so that an
-    interrupted comparison goes on by the same call, and one of five runs grows to twenty.
+    Runs that the folder has, of the same settings and from the first seed on, are not made again, so that a comparison
+    that was interrupted at any moment goes on by the same call, and one of five runs grows to twenty.
 
     Args:
         agents: names; those of `ALWAYS` join in any case.
@@ -266,40 +333,69 @@ def bench(
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
         sweep(out)
-        files = {(agent, setup): out / setup.dataset / f"{agent}.jsonl" for setup in setups for agent in agents}
+        files = {(agent, setup): file_of(out, setup.dataset, agent) for setup in setups for agent in agents}
         there = {key: _runs_there(file, *key, seed, runs) for key, file in files.items()}
         _refuse_other_table(out, setups[0])
         total, done = sum(runs - count for count in there.values()), 0
         for (agent, setup), count in there.items():
-            file, what = files[agent, setup], f"{setup.dataset} {agent}"
-            text = file.read_text(encoding="utf-8") if count else ""
-            chunks = list(_chunks(agent, setup, seed + count, seed + runs, jobs))
-            for chunk, (more, took) in zip(chunks, in_order(run_tasks(run_chunk, chunks, jobs)), strict=True):
-                text += more
-                _write(file, text)  # complete as far as it goes, so that an interrupted comparison goes on from here
-                done += chunk.stop - chunk.start
-                _append_wall_clock(out, chunk, took)
-                progress(done, total, what)
+            file = ResultFile(out, files[agent, setup], Chunk(agent, setup, seed + count, seed + runs))
+            try:
+                for texts, took in in_order(run_tasks(run_chunk, file.chunks(jobs), jobs)):
+                    file.add(texts, took)
+                    done += len(texts)
+                    progress(done, total, f"{setup.dataset} {agent}")
+            finally:
+                file.write()
     return list(files.values())
 
 
-def _chunks(agent: str, setup: Setup, start: int, stop: int, jobs: int) -> Iterator[Chunk]:
-    size = max(1, (stop - start) // (jobs * _CHUNKS_PER_JOB))
-    for first in range(start, stop, size):
-        yield Chunk(agent, setup, first, min(first + size, stop))
+class ResultFile:
+    """A result file that grows by whole runs, and is complete as far as it goes at any moment.
 
+    Args:
+        out: folder of the results.
+        path: of the file, which may hold earlier runs.
+        missing: the runs that it lacks.
+    """
 
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(exist_ok=True)
-    with replacing(file) as fragment:
-        fragment.write_text(text, encoding="utf-8")
+    def __init__(self, out: Path, path: Path, missing: Chunk):
+        self._clock, self._path, self._missing = out / WALL_CLOCK, path, missing
+        self._text = path.read_text(encoding="utf-8") if path.exists() else ""
+        self._new: list[str] = []
+        self._took: list[float] = []
+        self._seed = missing.start
+        self._written_at = time.monotonic()
 
+    def chunks(self, jobs: int) -> Iterator[Chunk]:
+        """What is missing, in parts that one worker makes at a time."""
+        missing = self._missing
+        as_arrays = missing.start < missing.stop and _is_made_as_arrays(missing.agent, missing.setup)
+        size = max(1, min(_AT_ONCE, (missing.stop - missing.start) // jobs)) if as_arrays else 1
+        for first in range(missing.start, missing.stop, size):
+            yield Chunk(missing.agent, missing.setup, first, min(first + size, missing.stop))
 
-def _append_wall_clock(out: Path, chunk: Chunk, took: Sequence[float]) -> None:
-    with (out / WALL_CLOCK).open("a") as file:
-        for seed, seconds in zip(range(chunk.start, chunk.stop), took, strict=True):
-            row = {"dataset": chunk.setup.dataset, "agent": chunk.agent, "seed": seed, "seconds": round(seconds, 6)}
-            file.write(json.dumps(row) + "\n")
+    def add(self, texts: Sequence[str], took: Sequence[float]) -> None:
+        """Take in the next runs, and write them if it is time to."""
+        self._new += texts
+        self._took += took
+        if time.monotonic() - self._written_at > _SECONDS_TO_WRITE:
+            self.write()
+
+    def write(self) -> None:
+        """Put all runs so far in the place of the file."""
+        self._written_at = time.monotonic()
+        if not self._new:
+            return
+        self._text += "".join(self._new)
+        self._path.parent.mkdir(exist_ok=True)
+        with replacing(self._path) as fragment:
+            fragment.write_text(self._text, encoding="utf-8")
+        about = {"dataset": self._missing.setup.dataset, "agent": self._missing.agent}
+        with self._clock.open("a") as file:
+            for seconds in self._took:
+                file.write(json.dumps(about | {"seed": self._seed, "seconds": round(seconds, 6)}) + "\n")
+                self._seed += 1
+        self._new, self._took = [], []
 
 
 def _runs_there(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> int:

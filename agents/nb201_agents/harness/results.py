@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +24,23 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 ROW = ("cell", "epoch", "trial", "reward", "seconds")
-"""Fields of a row, one query each."""
+"""Fields of every row, one query each."""
 
-ROW_OF_WORKERS = (*ROW, "started")
-"""Where several workers search: also when the query began, in simulated seconds on the wall."""
+
+def fields(workers: int, has_objectives: bool) -> tuple[str, ...]:
+    """Fields of a row: `ROW`, and what several workers or objectives add to it.
+
+    These are: when the query began, in simulated seconds on the wall, and what the cell is worth by the objectives.
+    """
+    return (*ROW, *(("started",) if workers > 1 else ()), *(("worth",) if has_objectives else ()))
+
+
+def file_of(folder: Path, dataset: str, agent: str) -> Path:
+    """The result file of an agent, whose name may have a path among its options."""
+    return folder / dataset / f"{quote(agent, safe=_PLAIN)}.jsonl"
+
+
+_PLAIN = "()=,+"
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ class Run:
         seconds: simulated GPU-seconds charged.
         started: simulated seconds on the wall at which each query began.
         ended: the same at which it was observed.
+        worth: what each cell is worth by the objectives, its reward where there are none.
     """
 
     header: dict[str, Any]
@@ -52,6 +67,7 @@ class Run:
     seconds: Floats
     started: Floats
     ended: Floats
+    worth: Floats
 
     @cached_property
     def incumbent(self) -> Ints:
@@ -59,8 +75,8 @@ class Run:
 
         As everywhere: of the queries at the highest epoch so far the best, the first of equals.
         """
-        rung = np.unique(self.epoch, return_inverse=True)[1]
-        key = 2.0 * rung + self.reward  # rewards are fractions, so that this orders by rung first
+        # by rung first: positions in the order of rung and worth, equals sharing one, are the keys
+        key = np.unique(np.stack((self.epoch, self.worth)), axis=1, return_inverse=True)[1].reshape(-1)
         best = np.maximum.accumulate(key)
         is_new = np.concatenate(([True], key[1:] > best[:-1])) if key.size else np.zeros(0, bool)
         return np.maximum.accumulate(np.where(is_new, np.arange(key.size), 0))
@@ -97,7 +113,7 @@ def read_runs(folder: str | os.PathLike[str]) -> dict[tuple[str, str], list[Run]
     files = sorted(Path(folder).glob("*/*.jsonl"))
     if not files:
         raise NB201Error(f"no results in {os.fspath(folder)!r}: `nb201 bench … --out FOLDER` writes them")
-    return {(file.parent.name, file.stem): read_file(file) for file in files}
+    return {(file.parent.name, unquote(file.stem)): read_file(file) for file in files}
 
 
 def read_file(file: Path) -> list[Run]:
@@ -162,11 +178,11 @@ def _checked_row(row: Any) -> list[float]:
 
 _HEADER: dict[str, type | tuple[type, ...]] = {
     "agent": str, "seed": int, "env": dict, "recipe": str, "epoch": int, "fingerprint": str, "timing_fingerprint": str,
-    "tuned_on": list, "row": list, "versions": dict, "queries": int,
+    "tuned_on": list, "pretrained_on": list, "row": list, "versions": dict, "queries": int,
 }  # fmt: skip
 _RULES: dict[str, type | tuple[type, ...]] = {
     "table": str, "dataset": str, "split": str, "trial": (str, int), "charge": str, "overrun": str,
-    "missing": str, "workers": int, "rungs": (list, type(None)),
+    "missing": str, "workers": int, "rungs": (list, type(None)), "objectives": (dict, type(None)),
     "budget": (float, int, type(None)), "max_queries": (int, type(None)),
 }  # fmt: skip
 
@@ -178,15 +194,16 @@ def checked_header(header: dict[str, Any], file: Path) -> dict[str, Any]:
         ValueError: if it is not one, or one of another agent or data set than the file is named after.
     """
     _check_types("the header", header, _HEADER)
-    if not all(isinstance(name, str) for name in header["tuned_on"]):
-        raise ValueError("the header's tuned_on is no list of names")
+    for key in ("tuned_on", "pretrained_on"):
+        if not all(isinstance(name, str) for name in header[key]):
+            raise ValueError(f"the header's {key} is no list of names")
     rules = header["env"].get("kwargs")
     if not isinstance(rules, dict):
         raise ValueError("the header has no env with kwargs")
     _check_types("the header's env", rules, _RULES)
     checks.seed("a seed", header["seed"])
     checks.whole("an epoch", header["epoch"], 1, MAX_EPOCH)
-    Rules(rules["budget"], rules["charge"], rules["overrun"], rules["max_queries"])
+    Rules(rules["budget"], rules["charge"], rules["overrun"], rules["max_queries"], rules["objectives"])
     if rules["max_queries"] is not None and header["queries"] > rules["max_queries"]:
         raise ValueError(f"it has {header['queries']} queries where {rules['max_queries']} were allowed")
     checks.one_of("split", rules["split"], REWARD_SPLITS)
@@ -198,10 +215,10 @@ def checked_header(header: dict[str, Any], file: Path) -> dict[str, Any]:
     else:
         checks.whole("trial", rules["trial"], 0, 10**6)
     checks.whole("workers", rules["workers"], 1)
-    expected = ROW if rules["workers"] == 1 else ROW_OF_WORKERS
+    expected = fields(rules["workers"], bool(rules["objectives"]))
     if tuple(header["row"]) != expected:
         raise ValueError(f"its rows are {checks.shown(header['row'])}, not {', '.join(expected)}")
-    if (rules["dataset"], header["agent"]) != (file.parent.name, file.stem):
+    if file_of(file.parents[1], rules["dataset"], header["agent"]) != file:
         raise ValueError(f"it has a run of {checks.shown(header['agent'])} on {checks.shown(rules['dataset'])}")
     return header
 
@@ -220,22 +237,24 @@ def _run(header: dict[str, Any], rows: list[Any], file: Path) -> Run:
     if short := [row for row in rows if len(row) != width]:
         raise ValueError(f"a row must be {', '.join(header['row'])}, got {checks.shown(short[0])}")
     values = np.array(rows, np.float64).reshape(-1, width)
-    least, most = _LEAST[:width], _MOST[:width]
+    least, most = np.array([_RANGES[name] for name in header["row"]]).T
     sound = ((values >= least) & (values <= most)).all(axis=1) & (values[:, :3] % 1 == 0).all(axis=1)
     if not sound.all():
         raise ValueError(f"the run of seed {header['seed']} has the row {rows[int(sound.argmin())]}")
-    cell, epoch, trial, reward, seconds = values[:, : len(ROW)].T
-    has_workers = width > len(ROW)
-    ended = values[:, -1] + seconds if has_workers else np.cumsum(seconds)
-    started = values[:, -1] if has_workers else ended - seconds
+    column: dict[str, Floats] = dict(zip(header["row"], values.T, strict=True))
+    seconds = column["seconds"]
+    ended = column["started"] + seconds if "started" in column else np.cumsum(seconds)
     if (np.diff(ended) < 0).any():
         raise ValueError(f"the queries of the run of seed {header['seed']} are not in the order in which they ended")
-    cells, epochs, trials = (column.astype(np.int64) for column in (cell, epoch, trial))
-    return Run(header, cells, epochs, trials, reward, seconds, started, ended)
+    cells, epochs, trials = (column[name].astype(np.int64) for name in ROW[:3])
+    reward, started = column["reward"], column.get("started", ended - seconds)
+    return Run(header, cells, epochs, trials, reward, seconds, started, ended, column.get("worth", reward))
 
 
-_LEAST = np.array([0, 1, -1, 0, 0, 0])
-_MOST = np.array([NUM_CELLS - 1, MAX_EPOCH, 10**6, 1, MAX_SECONDS, 1e6 * MAX_SECONDS])
+_RANGES = {
+    "cell": (0, NUM_CELLS - 1), "epoch": (1, MAX_EPOCH), "trial": (-1, 10**6), "reward": (0, 1),
+    "seconds": (0, MAX_SECONDS), "started": (0, 1e6 * MAX_SECONDS), "worth": (-1e12, 1),
+}  # fmt: skip
 
 
 def table_of(run: Run, where: str | None = None) -> Table:

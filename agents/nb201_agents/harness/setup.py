@@ -23,9 +23,9 @@ class Setup:
     """What is searched and under which rules: arguments of `Oracle.open`, as plain data.
 
     `rungs` are the epochs at which a searcher may see a cell; None means the last alone, which is all that an
-    environment has whose episode is one cell. `env` names the environment that learners drive, and `env_options` its
-    further arguments, as pairs; the rules above are its arguments too. `workers` are simulated GPUs, which share the
-    budget; see `nb201_env.simulation.workers`.
+    environment has whose episode is one cell. `objectives` are pairs of a name and a weight or limit. `env` names the
+    environment that learners drive, and `env_options` its further arguments, as pairs; the rules above are its
+    arguments too. `workers` are simulated GPUs, which share the budget; see `nb201_env.simulation.workers`.
     """
 
     table: str = "published"
@@ -40,18 +40,19 @@ class Setup:
     max_queries: int | None = None
     missing: str = "refuse"
     rungs: tuple[int, ...] | None = None
+    objectives: tuple[tuple[str, float | str], ...] = ()
     workers: int = 1
     env: str = ENVIRONMENT
     env_options: tuple[tuple[str, Any], ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """The rules as JSON has them: all fields but those of the environment."""
-        rules = self.rules() | {"workers": self.workers}
-        return rules | {"rungs": None if self.rungs is None else list(self.rungs)}
+        return self.rules() | {"rungs": None if self.rungs is None else list(self.rungs), "workers": self.workers}
 
     def rules(self) -> dict[str, Any]:
         """Arguments of `Oracle.open`."""
-        return {key: value for key, value in asdict(self).items() if key not in ("workers", "env", "env_options")}
+        rules = {key: value for key, value in asdict(self).items() if key not in ("workers", "env", "env_options")}
+        return rules | {"objectives": dict(self.objectives) or None}
 
     def env_kwargs(self) -> dict[str, Any]:
         """Arguments of the environment: the rules, as far as it has them, and its options.
@@ -62,7 +63,7 @@ class Setup:
         """
         known, options = env_parameters(self.env), dict(self.env_options)
         for key, value in self.rules().items():
-            if key not in known and value != getattr(Setup, key, None):
+            if key not in known and value != (None if key == "objectives" else getattr(Setup, key)):
                 raise NB201Error(f"{self.env} has no argument {key}: leave it at {getattr(Setup, key)}")
         if unknown := sorted(set(options) - set(known) | set(options) & set(self.rules())):
             raise NB201Error(f"{unknown[0]} is no option of {self.env} that a comparison may set")

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_agents.harness.results import Floats, Run, table_of
-from nb201_env import Column, Table, open_table
+from nb201_env import NUM_CELLS, Column, Table, open_table
 from nb201_env.errors import MissingDataError
+from nb201_env.simulation.objectives import Objectives
 
 TOP_CELLS = 200
 """How many of the best cells the trial standard deviation of a target is taken over."""
@@ -29,6 +30,7 @@ class Truth:
         recipe: that the nets were trained by.
         epoch: at which they were evaluated.
         present: which cells were on offer, bool (15625,).
+        objectives: what counts beside accuracy, None if nothing does.
     """
 
     table: Table
@@ -37,6 +39,7 @@ class Truth:
     recipe: str
     epoch: int
     present: npt.NDArray[np.bool_]
+    objectives: Objectives | None = None
 
     def _accuracy(self, trial: Literal["mean", "all"]) -> Floats:
         return 100.0 * self.table.accuracy(
@@ -55,9 +58,17 @@ class Truth:
         return self._accuracy("all") if has_trials else self.mean[:, None]
 
     @cached_property
+    def worth(self) -> Floats:
+        """What the mean accuracy of every cell is worth by the objectives, in points, (15625,); itself without any."""
+        if self.objectives is None:
+            return self.mean
+        mean = self.mean / 100.0
+        return 100.0 * self.objectives.score(mean, np.arange(NUM_CELLS), mean)
+
+    @cached_property
     def best(self) -> int:
-        """The cell of highest mean accuracy."""
-        return int(np.nanargmax(self.mean))
+        """The cell whose mean accuracy is worth most."""
+        return int(np.nanargmax(self.worth))
 
     @cached_property
     def trial_deviation(self) -> float:
@@ -75,8 +86,8 @@ class Truth:
             return float(np.sqrt(np.nanmean(np.nanvar(self.by_trial[top], axis=1, ddof=1))))
 
     def regret(self, run: Run) -> Floats:
-        """Points by which the incumbent's mean accuracy is below the best mean, after each query."""
-        return np.asarray(self.mean[self.best] - self.mean[run.cell[run.incumbent]])
+        """Points by which the worth of the incumbent's mean accuracy is below the best, after each query."""
+        return np.asarray(self.worth[self.best] - self.worth[run.cell[run.incumbent]])
 
     def first(self, run: Run, reached: npt.NDArray[np.bool_]) -> tuple[float, float]:
         """Distinct queries and simulated seconds at the first query where `reached` holds; inf if it never does."""
@@ -147,7 +158,7 @@ def truth_of(run: Run, where: str | None = None) -> Truth:
     """
     table, kwargs, header = table_of(run, where), run.header["env"]["kwargs"], run.header
     rules = kwargs["dataset"], kwargs["split"], header["recipe"], header["epoch"], kwargs["trial"], kwargs["missing"]
-    return truth(table, *rules)
+    return truth(table, *rules, tuple((kwargs["objectives"] or {}).items()))
 
 
 @lru_cache(maxsize=8)
@@ -159,7 +170,9 @@ def truth(
     epoch: int | None = None,
     trial: str | int = "per-search",
     missing: str = "refuse",
+    objectives: tuple[tuple[str, float | str], ...] = (),
 ) -> Truth:
-    """The truth about a column; arguments are those of `Column.open`."""
+    """The truth about a column; arguments are those of `Column.open`, and the objectives as pairs."""
     column = Column.open(table, dataset, recipe=recipe, epoch=epoch, split=split, trial=trial, missing=missing)
-    return Truth(table, dataset, split, column.recipe, column.epoch, column.present)
+    wanted = Objectives(dict(objectives), column) if objectives else None
+    return Truth(table, dataset, split, column.recipe, column.epoch, column.present, wanted)

@@ -60,9 +60,9 @@ def problems_of(run: Run, oracle: Oracle) -> Iterator[str]:
         yield f"it says recipe {header['recipe']}, epoch {header['epoch']}, not {column.recipe}, {column.epoch}"
         return
     oracle.new_search(header["seed"])
-    columns = (run.begun + 1, run.cell[run.begun], run.epoch[run.begun], run.trial[run.begun], run.reward[run.begun],
-               run.seconds[run.begun])  # fmt: skip
-    for number, cell, epoch, trial, accuracy, seconds in zip(*(values.tolist() for values in columns), strict=True):
+    columns = run.cell, run.epoch, run.trial, run.reward, run.seconds, run.worth
+    rows = zip((run.begun + 1).tolist(), *(column[run.begun].tolist() for column in columns), strict=True)
+    for number, cell, epoch, trial, accuracy, seconds, worth in rows:
         try:
             found = oracle.query(cell, epoch)
         except NB201Error as error:
@@ -71,7 +71,7 @@ def problems_of(run: Run, oracle: Oracle) -> Iterator[str]:
         if not found.observed:
             yield f"row {number}: the search had ended by then"
             return
-        said = Evaluation(cell, epoch, accuracy, seconds, trial, True, found.repeat)
+        said = Evaluation(cell, epoch, accuracy, seconds, trial, True, found.repeat, worth)
         if said != found:
             yield f"row {number} is {_shown(said)}, and the table has {_shown(found)}"
             return
@@ -101,4 +101,4 @@ def _is_over(oracle: Oracle) -> bool:
 
 
 def _shown(row: Evaluation) -> str:
-    return f"cell {row.index}, epoch {row.epoch}, trial {row.trial}, {row.accuracy!r}, {row.seconds!r} s"
+    return f"cell {row.index}, epoch {row.epoch}, trial {row.trial}, {row.accuracy!r}, {row.seconds!r} s, {row.worth!r}"

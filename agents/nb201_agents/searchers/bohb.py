@@ -58,7 +58,7 @@ class BOHB(Hyperband):
 
     def tell(self, result: Evaluation) -> None:
         """Note the cell at its rung, and go on."""
-        self._told[result.epoch].append((result.accuracy, result.index))
+        self._told[result.epoch].append((result.worth, result.index))
         super().tell(result)
 
     def first_cells(self, count: int) -> Iterator[int]:

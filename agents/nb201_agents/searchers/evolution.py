@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from nb201_agents.searcher import Query, Task
+from nb201_agents.searcher import Draws, Query, Task
 from nb201_env import EDGES, NEIGHBORS, OPS, Evaluation, checks
 
 MUTATIONS = ("edge", "node-first")
 
-_MOVES = len(OPS) - 1  # other ops an edge can change to; a row of NEIGHBORS lists them edge by edge
-_TRIES = 100  # to mutate a cell into one on offer, before a random one is taken
-_EDGES_INTO = [[edge for edge, (_, end) in enumerate(EDGES) if end == node] for node in (1, 2, 3)]
+MOVES = len(OPS) - 1  # other ops an edge can change to; a row of NEIGHBORS lists them edge by edge
+TRIES = 100  # to mutate a cell into one on offer, before a random one is taken
+EDGES_INTO = [[edge for edge, (_, end) in enumerate(EDGES) if end == node] for node in (1, 2, 3)]
 
 
 class RegularizedEvolution:
@@ -45,7 +45,7 @@ class RegularizedEvolution:
         checks.one_of("mutation", mutation, MUTATIONS)
         checks.truth("repeats", repeats)
         population, sample = checks.whole("population", population, 1), checks.whole("sample", sample, 1)
-        self._rng, self._cells, self._present = rng, task.cells, task.present
+        self._draws, self._num_cells, self._present = Draws(task, rng), task.cells.size, task.present
         self._size = population
         self._sample = sample
         self._mutation = mutation
@@ -55,20 +55,22 @@ class RegularizedEvolution:
 
     def ask(self) -> Query | None:
         """A random cell until the population is full, then a child; None if repeats are off and none is left."""
-        if not self._repeats and len(self._asked) == self._cells.size:
+        if not self._repeats and len(self._asked) == self._num_cells:
             return None
-        cell = self._random() if len(self._population) < self._size else self._child()
+        cell = self._draws.started()
+        if cell is None or (not self._repeats and cell in self._asked):
+            cell = self._random() if len(self._population) < self._size else self._child()
         self._asked.add(cell)
         return Query(cell)
 
     def tell(self, result: Evaluation) -> None:
         """The told cell joins the population, and the oldest leaves."""
-        self._population.append((result.accuracy, result.index))
+        self._population.append((result.worth, result.index))
 
     def _child(self) -> int:
-        draws = self._rng.integers(len(self._population), size=self._sample).tolist()
+        draws = [self._draws.below(len(self._population)) for _ in range(self._sample)]
         _, parent = max((self._population[draw] for draw in draws), key=lambda member: member[0])
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             child = self._mutate(parent)
             if self._present[child]:
                 return child if self._repeats or child not in self._asked else self._random()
@@ -76,17 +78,14 @@ class RegularizedEvolution:
 
     def _mutate(self, parent: int) -> int:
         if self._mutation == "edge":
-            move = int(self._rng.integers(len(EDGES) * _MOVES))
+            move = self._draws.below(len(EDGES) * MOVES)
         else:
-            edges = _EDGES_INTO[self._rng.integers(len(_EDGES_INTO))]
-            move = edges[self._rng.integers(len(edges))] * _MOVES + int(self._rng.integers(_MOVES))
+            edges = EDGES_INTO[self._draws.below(len(EDGES_INTO))]
+            move = edges[self._draws.below(len(edges))] * MOVES + self._draws.below(MOVES)
         return NEIGHBORS.item(parent, move)
 
     def _random(self) -> int:
-        while True:
-            cell = self._cells.item(self._rng.integers(self._cells.size))
-            if self._repeats or cell not in self._asked:
-                return cell
+        return self._draws.cell(() if self._repeats else self._asked)
 
 
 rea = RegularizedEvolution

@@ -1,7 +1,8 @@
 """Bayesian optimisation: a Gaussian process over all cells, and the one of highest expected improvement next.
 
 Expected improvement is that of Jones, Schonlau and Welch (Journal of Global Optimization, 1998). The space is small
-enough that the posterior of all 15,625 cells is kept, one row of a Cholesky factor a query, so that nothing is sampled.
+enough that the posterior of all 15,625 cells is kept, one row of a Cholesky factor a query; and a function is drawn
+from the posterior (Thompson, Biometrika, 1933) by a draw from the prior, one small factor an edge, and Matheron's rule.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nb201_agents.searcher import Query, Task, require
-from nb201_env import ALL_OPS, NUM_CELLS, PARAMS, Evaluation, checks
+from nb201_agents.searcher import Draws, Query, Task, require
+from nb201_env import ALL_OPS, NUM_CELLS, OPS, PARAMS, Evaluation, checks
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,6 +26,8 @@ NOISES = (0.003, 0.03, 0.3)
 """Candidates for the share of the variance that is noise."""
 
 PRIORS = ("constant", "params")
+
+ACQUISITIONS = ("improvement", "thompson")
 
 _SQRT_2PI = math.sqrt(2.0 * math.pi)
 
@@ -42,45 +45,59 @@ class GaussianProcess:
         rng: source of all randomness.
         initial: number of random cells before the first model.
         prior: of the mean, `constant` or `params`.
+        acquisition: `improvement`, the cell of highest expected improvement, or `thompson`, the best cell of a function
+            drawn from the posterior.
     """
 
     is_asynchronous: ClassVar[bool] = True
 
-    def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10, prior: str = "constant"):
+    def __init__(
+        self,
+        task: Task,
+        rng: np.random.Generator,
+        initial: int = 10,
+        prior: str = "constant",
+        acquisition: str = "improvement",
+    ):
         checks.one_of("prior", prior, PRIORS)
+        checks.one_of("acquisition", acquisition, ACQUISITIONS)
         require("gp", "scipy")
-        self._rng, self._cells, self._initial = rng, task.cells, checks.whole("initial", initial, 2)
+        self._rng, self._draws, self._acquisition = rng, Draws(task, rng), acquisition
+        self._initial = max(checks.whole("initial", initial, 2), len(task.start))
+        self._asked: set[int] = set()
         self._told_cells: list[int] = []
         self._values: list[float] = []
         self._is_open = task.present.copy()
         self._trend = np.ones((NUM_CELLS, 1)) if prior == "constant" else _line(PARAMS)
         self._posterior = Posterior(self._trend, SIMILARITIES[1], NOISES[1])
-        self._choose_again_at = initial
+        self._choose_again_at = self._initial
 
     def ask(self) -> Query | None:
         """The unseen cell of highest expected improvement, ties at random; None when all were seen."""
         if not self._is_open.any():
             return None
         if len(self._values) < self._initial:
-            return self._query(int(self._rng.choice(np.flatnonzero(self._is_open))))
-        gain = self._posterior.expected_improvement()
-        gain[~self._is_open] = -1.0
+            return self._query(self._draws.cell(self._asked))
+        is_drawn = self._acquisition == "thompson"
+        gain = self._posterior.draw(self._rng) if is_drawn else self._posterior.expected_improvement()
+        gain[~self._is_open] = -np.inf
         best = np.flatnonzero(gain >= gain.max())
         return self._query(int(best[0] if best.size == 1 else self._rng.choice(best)))
 
     def _query(self, cell: int) -> Query:
+        self._asked.add(cell)
         self._is_open[cell] = False  # also while it is not told yet, where several workers ask
         return Query(cell)
 
     def tell(self, result: Evaluation) -> None:
         """Condition the process on what was observed."""
         self._told_cells.append(result.index)
-        self._values.append(result.accuracy)
+        self._values.append(result.worth)
         if len(self._values) == self._choose_again_at:
             self._choose_again_at *= 2
             self._choose()
         elif len(self._values) > self._initial:
-            self._posterior.add(result.index, result.accuracy)
+            self._posterior.add(result.index, result.worth)
 
     def _choose(self) -> None:
         """Take the similarity and the noise under which the observations are likeliest."""
@@ -118,6 +135,8 @@ class Posterior:
     ):
         self._trend, self._noise = trend, noise
         self._powers = similarity ** np.arange(ALL_OPS.shape[1] + 1)
+        self._cells: list[int] = []
+        self._pivots: list[float] = []
         self._solved = np.zeros((64, NUM_CELLS))
         self._whitened = np.zeros((64, trend.shape[1] + 1))  # trend and values of the observed cells
         self._count = 0
@@ -140,15 +159,38 @@ class Posterior:
         known = np.append(self._trend[cell], value)
         self._whitened[count] = (known - np.einsum("i,ij->j", row, whitened)) / pivot
         self._explained += new * new
+        self._cells.append(cell)
+        self._pivots.append(pivot)
         self._best = max(self._best, value)
         self._count += 1
+
+    def _mean(self) -> tuple[Floats, float]:
+        """Of every cell, (15625,), and the variance before any observation."""
+        slope, variance, rest = fitted(self._whitened[: self._count, :-1], self._whitened[: self._count, -1])
+        mean = np.einsum("ij,j->i", self._trend, slope) + np.einsum("i,ij->j", rest, self._solved[: self._count])
+        return np.asarray(mean), variance
+
+    def draw(self, rng: np.random.Generator) -> Floats:
+        """A function over all cells, drawn from the process given its observations, (15625,)."""
+        from scipy.linalg import solve_triangular
+
+        mean, variance = self._mean()
+        count, similarity = self._count, self._powers[1]
+        one_edge = np.linalg.cholesky(similarity + (1.0 - similarity) * np.eye(len(OPS)))
+        prior = rng.standard_normal((len(OPS),) * ALL_OPS.shape[1])
+        for _ in range(prior.ndim):  # each edge's axis in turn comes first, is mixed, and goes last
+            prior = np.moveaxis(np.einsum("ij,j...->i...", one_edge, prior), 0, -1)
+        drawn = prior[tuple(ALL_OPS.T)]
+        factor = np.tril(self._solved[:count, self._cells].T, -1) + np.diag(self._pivots)
+        seen = drawn[self._cells] + math.sqrt(self._noise) * rng.standard_normal(count)
+        whitened = solve_triangular(factor, seen, lower=True)
+        return np.asarray(mean + math.sqrt(variance) * (drawn - np.einsum("i,ij->j", whitened, self._solved[:count])))
 
     def expected_improvement(self) -> Floats:
         """Of every cell over the best value, (15625,)."""
         from scipy.special import ndtr
 
-        slope, variance, rest = fitted(self._whitened[: self._count, :-1], self._whitened[: self._count, -1])
-        expected = np.einsum("ij,j->i", self._trend, slope) + np.einsum("i,ij->j", rest, self._solved[: self._count])
+        expected, variance = self._mean()
         deviation = np.sqrt(np.maximum(variance * (1.0 - self._explained), 1e-18))
         score = (expected - self._best) / deviation
         density = np.exp(-0.5 * score * score) / _SQRT_2PI

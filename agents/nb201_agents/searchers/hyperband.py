@@ -24,10 +24,22 @@ class Hyperband(SuccessiveHalving):
         """Bracket after bracket."""
         epochs = self._task.epochs
         while True:
-            for further in range(len(epochs) - 1, -1, -1):
-                count = math.ceil(len(epochs) / (further + 1) * self._eta**further)
-                yield from bracket(self.first_cells(count), epochs[len(epochs) - 1 - further :], self._eta)
+            for rungs in bracket_sizes(len(epochs), self._eta):
+                first, count = rungs[0]
+                yield from bracket(self.first_cells(count), epochs[first:], self._eta)
 
     def first_cells(self, count: int) -> Iterable[int]:
         """With what a bracket begins."""
         return self.random_cells(count)
+
+
+def bracket_sizes(num_rungs: int, eta: int) -> list[list[tuple[int, int]]]:
+    """Of each bracket, its rungs and how many cells each has of them."""
+    brackets = []
+    for further in range(num_rungs - 1, -1, -1):
+        count, rungs = math.ceil(num_rungs / (further + 1) * eta**further), []
+        for rung in range(num_rungs - 1 - further, num_rungs):
+            rungs.append((rung, count))
+            count = max(1, count // eta)
+        brackets.append(rungs)
+    return brackets

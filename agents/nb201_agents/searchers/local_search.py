@@ -6,8 +6,10 @@ from collections.abc import Generator
 
 import numpy as np
 
-from nb201_agents.searcher import Query, Task
+from nb201_agents.searcher import Draws, Query, Task
 from nb201_env import NEIGHBORS, Evaluation, checks
+
+_NEIGHBORS_OF_ONE = int(NEIGHBORS.shape[1])
 
 
 class LocalSearch:
@@ -19,12 +21,14 @@ class LocalSearch:
     Args:
         task: what is searched.
         rng: source of all randomness.
-        initial: number of random cells before the first climb; every later climb starts from one.
+        initial: number of random cells before the first climb, more if the task's start has more; every later climb
+            starts from one.
     """
 
     def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10):
-        self._rng, self._cells, self._present = rng, task.cells, task.present
-        self._initial = checks.whole("initial", initial, 1)
+        self._draws, self._rng = Draws(task, rng), rng
+        self._num_cells, self._present = task.cells.size, task.present
+        self._initial = max(checks.whole("initial", initial, 1), len(task.start))
         self._known: dict[int, float] = {}
         self._search = self._climb_and_restart()
 
@@ -35,15 +39,15 @@ class LocalSearch:
 
     def tell(self, result: Evaluation) -> None:
         """Remember the accuracy; the search goes on from it."""
-        self._known[result.index] = result.accuracy
+        self._known[result.index] = result.worth
 
     def _climb_and_restart(self) -> Generator[int]:
         """Yields each cell that must be told before the generator is resumed."""
         starts = self._initial
-        while len(self._known) < self._cells.size:
+        while len(self._known) < self._num_cells:
             current, best = -1, -np.inf
-            for _ in range(min(starts, self._cells.size - len(self._known))):
-                cell = self._random_unknown()
+            for _ in range(min(starts, self._num_cells - len(self._known))):
+                cell = self._draws.cell(self._known)
                 yield cell
                 if self._known[cell] > best:
                     current, best = cell, self._known[cell]
@@ -53,16 +57,10 @@ class LocalSearch:
 
     def _first_improvement(self, current: int) -> Generator[int, None, int]:
         """The first better neighbour in random order, -1 if there is none."""
-        neighbors = self._rng.permutation(NEIGHBORS[current])
+        neighbors = NEIGHBORS[current][self._rng.random(_NEIGHBORS_OF_ONE).argsort()]
         for neighbor in neighbors[self._present[neighbors]].tolist():
             if neighbor not in self._known:
                 yield neighbor
             if self._known[neighbor] > self._known[current]:
                 return int(neighbor)
         return -1
-
-    def _random_unknown(self) -> int:
-        while True:
-            cell = self._cells.item(self._rng.integers(self._cells.size))
-            if cell not in self._known:
-                return cell

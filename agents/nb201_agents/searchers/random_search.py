@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from nb201_agents.searcher import Query, Task
+from nb201_agents.searcher import Draws, Query, Task
 from nb201_env import Evaluation
 
 
@@ -14,11 +14,11 @@ class RandomSearch:
     is_asynchronous: ClassVar[bool] = True
 
     def __init__(self, task: Task, rng: np.random.Generator):
-        self._rng, self._cells = rng, task.cells
+        self._draws = Draws(task, rng)
 
     def ask(self) -> Query:
         """A uniformly drawn cell."""
-        return Query(self._cells.item(self._rng.integers(self._cells.size)))
+        return Query(self._draws.cell())
 
     def tell(self, result: Evaluation) -> None:
         """Nothing is learnt."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from nb201_agents.searcher import Query, Task
+from nb201_agents.searcher import Draws, Query, Task
 from nb201_env import ALL_OPS, EDGES, OPS, Evaluation, NB201Error, checks, index_of
 
 Floats = npt.NDArray[np.float64]
@@ -13,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 # Adam as in Kingma and Ba (2015), its default settings.
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
-_TRIES = 1_000  # to draw a cell on offer, before a uniform one is taken
+TRIES = 1_000  # to draw a cell on offer, before a uniform one is taken
 
 
 class Reinforce:
@@ -30,12 +32,12 @@ class Reinforce:
     """
 
     def __init__(self, task: Task, rng: np.random.Generator, learning_rate: float = 0.01, momentum: float = 0.9):
-        self._rng, self._cells, self._present = rng, task.cells, task.present
+        self._draws, self._uniform, self._present = Draws(task, rng), rng.random, task.present
         self._learning_rate = checks.number("learning_rate", learning_rate, above=0.0)
         self._momentum = checks.number("momentum", momentum, 0.0)
         if self._momentum >= 1.0:
             raise NB201Error(f"momentum must be below 1, got {momentum}")
-        self._logits = 1e-3 * rng.standard_normal((len(EDGES), len(OPS)))
+        self._logits = initial_logits(rng)
         self._first_moment = np.zeros_like(self._logits)
         self._second_moment = np.zeros_like(self._logits)
         self._mean_reward = 0.0
@@ -43,34 +45,46 @@ class Reinforce:
 
     def ask(self) -> Query:
         """A cell drawn from the policy, of those on offer."""
-        upto = self._probabilities().cumsum(axis=1)
-        for _ in range(_TRIES):
-            ops = (upto < self._rng.random((len(EDGES), 1))).sum(axis=1)
-            self._ops = np.minimum(ops, len(OPS) - 1)  # a sum of probabilities may end a rounding below 1
-            cell = int(index_of(self._ops))
+        cell = self._draws.started()
+        if cell is not None:
+            return Query(cell)
+        upto = probabilities(self._logits).cumsum(axis=1)
+        for _ in range(TRIES):
+            ops = (upto < self._uniform((len(EDGES), 1))).sum(axis=1)
+            cell = int(index_of(np.minimum(ops, len(OPS) - 1)))  # a sum of probabilities may end a rounding below 1
             if self._present[cell]:
                 return Query(cell)
-        cell = self._cells.item(self._rng.integers(self._cells.size))
-        self._ops = ALL_OPS[cell].astype(np.int64)
-        return Query(cell)
+        return Query(self._draws.cell())
 
     def tell(self, result: Evaluation) -> None:
         """One gradient step on -log p(cell) (reward - baseline)."""
-        reward = 100.0 * result.accuracy
+        reward = 100.0 * result.worth
         self._step += 1
         self._mean_reward = self._momentum * self._mean_reward + (1 - self._momentum) * reward
         baseline = self._mean_reward / (1 - self._momentum**self._step)
-        gradient = self._probabilities()
-        gradient[np.arange(len(EDGES)), self._ops] -= 1.0
-        self._adam(gradient * (reward - baseline))
+        gradient = probabilities(self._logits)
+        gradient[np.arange(len(EDGES)), ALL_OPS[result.index]] -= 1.0
+        moments = self._first_moment, self._second_moment
+        change, self._first_moment, self._second_moment = adam_step(
+            gradient * (reward - baseline), *moments, self._step
+        )
+        self._logits -= self._learning_rate * change
 
-    def _probabilities(self) -> Floats:
-        weights = np.exp(self._logits - self._logits.max(axis=1, keepdims=True))
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
-    def _adam(self, gradient: Floats) -> None:
-        self._first_moment = _BETA1 * self._first_moment + (1 - _BETA1) * gradient
-        self._second_moment = _BETA2 * self._second_moment + (1 - _BETA2) * gradient**2
-        first = self._first_moment / (1 - _BETA1**self._step)
-        second = self._second_moment / (1 - _BETA2**self._step)
-        self._logits -= self._learning_rate * first / (np.sqrt(second) + _EPSILON)
+def initial_logits(rng: np.random.Generator) -> Floats:
+    """Of a policy that has learnt nothing, (6, 5)."""
+    return np.asarray(1e-3 * rng.standard_normal((len(EDGES), len(OPS))))
+
+
+def probabilities(logits: Floats) -> Floats:
+    """Of the ops, shaped as the logits (…, 5)."""
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+
+
+def adam_step(gradient: Floats, first: Floats, second: Floats, step: Any) -> tuple[Floats, Floats, Floats]:
+    """By how much Adam changes weights at a learning rate of 1, and its two moments, at a step from 1."""
+    first = _BETA1 * first + (1 - _BETA1) * gradient
+    second = _BETA2 * second + (1 - _BETA2) * gradient**2
+    change = first / (1 - _BETA1**step) / (np.sqrt(second / (1 - _BETA2**step)) + _EPSILON)
+    return change, first, second

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 
 import numpy as np
 
-from nb201_agents.searcher import Query, Task
+from nb201_agents.searcher import Draws, Query, Task
 from nb201_env import Evaluation, checks
 
 Steps = Generator[Query, Evaluation, None]
@@ -19,7 +19,7 @@ def bracket(cells: Iterable[int], epochs: tuple[int, ...], eta: int) -> Steps:
         seen: list[tuple[float, int, int]] = []
         for cell in cells:
             result = yield Query(cell, epoch)
-            seen.append((result.accuracy, -len(seen), cell))  # of equals, the first
+            seen.append((result.worth, -len(seen), cell))  # of equals, the first
         keep = max(1, len(seen) // eta)
         cells = [cell for _, _, cell in sorted(seen, reverse=True)[:keep]]
 
@@ -28,7 +28,7 @@ class StepwiseSearcher:
     """A searcher that is written as one generator of queries; a subclass says what it yields."""
 
     def __init__(self, task: Task, rng: np.random.Generator):
-        self._task, self._rng = task, rng
+        self._task, self._rng, self._draws = task, rng, Draws(task, rng)
         self._steps = self.steps()
         self._next: Query | None = next(self._steps, None)
 
@@ -49,8 +49,10 @@ class StepwiseSearcher:
 
     def random_cells(self, count: int) -> list[int]:
         """Different cells, drawn uniformly from those on offer."""
-        cells: list[int] = self._rng.choice(self._task.cells, min(count, self._task.cells.size), replace=False).tolist()
-        return cells
+        cells: dict[int, None] = {}
+        while len(cells) < min(count, self._task.cells.size):
+            cells[self._draws.cell(cells)] = None
+        return list(cells)
 
 
 class SuccessiveHalving(StepwiseSearcher):

@@ -1,0 +1,1 @@
+"""Many searches of one kind at once, as arrays."""
