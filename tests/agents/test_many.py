@@ -5,7 +5,7 @@ import pytest
 from nb201_agents.harness.bench import bench, search, task_of
 from nb201_agents.harness.setup import Setup
 from nb201_agents.many.draws import ManyDraws
-from nb201_agents.many.search import search_many, searchers_of
+from nb201_agents.many.search import by_search, search_many, searchers_of
 from nb201_agents.searcher import Task, make_agent
 
 from nb201_env import NUM_CELLS, NB201Error
@@ -66,7 +66,8 @@ def few_cells(tmp_path_factory):
 def together(name, setup, seeds):
     oracle = setup.oracle()
     searchers = searchers_of(name, task_of(setup), [np.random.default_rng(seed) for seed in seeds])
-    return search_many(searchers, oracle.column, oracle.rules, list(seeds))
+    queries = search_many(searchers, oracle.column, oracle.rules, list(seeds))
+    return by_search(queries, len(seeds), oracle.epoch)
 
 
 def alone(name, setup, seed):

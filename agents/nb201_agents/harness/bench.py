@@ -24,7 +24,7 @@ import numpy as np
 
 from nb201_agents.harness.results import checked_header, fields, file_of, read_file
 from nb201_agents.harness.setup import Setup, env_parameters
-from nb201_agents.many.search import MANY, search_many, searchers_of
+from nb201_agents.many.search import MANY, by_search, search_many, searchers_of
 from nb201_agents.searcher import (
     Learner,
     Searcher,
@@ -276,7 +276,7 @@ def _run_many(
     oracle, task = _oracle(setup), task_of(setup)
     searchers = searchers_of(name, task, [np.random.default_rng(seed) for seed in seeds])
     agent = make_agent(name, task, np.random.default_rng(0))
-    found = search_many(searchers, oracle.column, oracle.rules, seeds)
+    found = by_search(search_many(searchers, oracle.column, oracle.rules, seeds), len(seeds), oracle.epoch)
     return [
         (_header(name, agent, setup, seed, len(results)), results) for seed, results in zip(seeds, found, strict=True)
     ]

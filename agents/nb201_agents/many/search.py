@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from nb201_agents.many.draws import Floats, Ints, Rows
+from nb201_agents.many.draws import Bools, Floats, Ints, Rows
 from nb201_agents.many.evolution import RegularizedEvolutions
 from nb201_agents.many.local_search import LocalSearches
 from nb201_agents.many.random_search import RandomSearches
@@ -54,8 +54,25 @@ def searchers_of(name: str, task: Task, rngs: Sequence[np.random.Generator]) -> 
     return MANY[make](task, rngs, **defaults | options)
 
 
-def search_many(searchers: Searchers, column: Column, rules: Rules, seeds: Sequence[int]) -> list[list[Evaluation]]:
-    """What each search observes, one for each seed, until its budget ends or it has nothing left to ask."""
+class Queries(NamedTuple):
+    """What many searches observed, as arrays of one length, in the order in which queries were made.
+
+    Attributes:
+        search: number of the search, from 0.
+        index, accuracy, seconds, trial, repeat, worth: as in `Evaluation`.
+    """
+
+    search: Rows
+    index: Ints  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    accuracy: Floats
+    seconds: Floats
+    trial: Ints
+    repeat: Bools
+    worth: Floats
+
+
+def search_many(searchers: Searchers, column: Column, rules: Rules, seeds: Sequence[int]) -> Queries:
+    """What searches observe, one for each seed, until their budgets end or they have nothing left to ask."""
     ledger = Ledger([column], [rules], len(seeds))
     rows = np.arange(len(seeds))
     ledger.new_search(rows, np.array(seeds, np.uint64))
@@ -71,13 +88,12 @@ def search_many(searchers: Searchers, column: Column, rules: Rules, seeds: Seque
         columns = found.accuracy, found.query_seconds, found.trial, found.repeat
         waves.append((rows, cells, *(column[seen] for column in columns), worth))
         rows = rows[~ledger.exhausted[rows]]
-    return _by_row(waves, len(seeds), column.epoch)
+    return Queries(*map(np.concatenate, zip(*waves, strict=True)))
 
 
-def _by_row(waves: Sequence[tuple[Any, ...]], count: int, epoch: int) -> list[list[Evaluation]]:
-    row, *columns = (np.concatenate(parts) for parts in zip(*waves, strict=True))
+def by_search(queries: Queries, count: int, epoch: int) -> list[list[Evaluation]]:
+    """The queries of each search, made at an epoch."""
     results: list[list[Evaluation]] = [[] for _ in range(count)]
-    values = zip(row.tolist(), *(column.tolist() for column in columns), strict=True)
-    for at, cell, accuracy, seconds, trial, repeat, worth in values:
+    for at, cell, accuracy, seconds, trial, repeat, worth in zip(*(part.tolist() for part in queries), strict=True):
         results[at].append(Evaluation(cell, epoch, accuracy, seconds, trial, True, repeat, worth))
     return results
