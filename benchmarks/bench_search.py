@@ -12,7 +12,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from nb201_agents.harness.bench import bench, search, task_of
+from nb201_agents.harness.bench import bench
+from nb201_agents.harness.run import search, task_of
 from nb201_agents.harness.setup import Setup
 from nb201_agents.many.search import search_many, searchers_of
 from nb201_agents.searcher import make_agent

@@ -18,8 +18,9 @@ from rich.table import Table as TextTable
 
 from nb201_agents.harness.bench import bench as run_bench
 from nb201_agents.harness.protocols import PROTOCOLS, Verdict, setups_of, verdicts
-from nb201_agents.harness.report import SHORT_COLUMNS, Summary, summaries, warning, write_report
+from nb201_agents.harness.report import SHORT_COLUMNS, write_report
 from nb201_agents.harness.setup import ENVIRONMENT, Setup
+from nb201_agents.harness.summary import Summary, summaries, warning
 from nb201_agents.harness.validate import validate as validate_results
 from nb201_agents.searcher import options_of
 from nb201_env import NB201Error, checks, open_table

@@ -93,11 +93,12 @@ class Learner(Protocol):
     """An algorithm that drives an environment. It is made as `Class(task, rng)`.
 
     An attribute `env_arguments`, a dict, adds arguments to the environment that it is given, such as a mask,
-    as far as the environment has them; an attribute `note`, a string, says after training what a reader
-    of its results must know.
+    as far as the environment has them; an attribute `num_envs` above 1 asks for a vector environment, whose lanes share
+    one search and reset in the same step; an attribute `note`, a string, says after training what a reader of its
+    results must know.
     """
 
-    def train(self, env: gym.Env[Any, Any], seed: int) -> None:
+    def train(self, env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], seed: int) -> None:
         """Search until an info says `budget_exhausted`; the first reset must be `env.reset(seed=seed)`."""
 
 
@@ -223,11 +224,11 @@ def start_of(name: str) -> dict[str, str] | None:
     return {"order": str(options["start"]), "sha256": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest()}
 
 
-def require(agent: str, *packages: str) -> None:
+def require(agent: str, *packages: str, extra: str = "agents") -> None:
     """Raise NB201Error, before a comparison begins rather than in the middle of it, if an agent lacks a package."""
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise NB201Error(f"the agent {agent} needs {package}: pip install 'nb201-env[agents]'")
+            raise NB201Error(f"the agent {agent} needs {package}: pip install 'nb201-env[{extra}]'")
 
 
 def options_of(text: str) -> dict[str, Any]:
@@ -261,3 +262,8 @@ def pretrained_on(agent: Searcher | Learner) -> tuple[str, ...]:
 def env_arguments(agent: Searcher | Learner) -> dict[str, Any]:
     """What a learner adds to its environment's arguments: its attribute `env_arguments`, or nothing."""
     return dict(getattr(agent, "env_arguments", {}))
+
+
+def num_envs(agent: Searcher | Learner) -> int:
+    """How many lanes a learner asks for: its attribute `num_envs`, or one."""
+    return int(getattr(agent, "num_envs", 1))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nb201_agents.harness.bench import search
+from nb201_agents.harness.run import search
 from nb201_agents.searcher import Searcher, Task
 from nb201_env import Column, Evaluation, NB201Error, Oracle, Rules
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,18 +67,13 @@ def _text(scene: Scene) -> str:
     return f"{edges}{accuracy}\n{scene.caption}\n"
 
 
-def _image(scene: Scene) -> npt.NDArray[np.uint8]:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
-    except ImportError:
-        raise NB201Error("render_mode='rgb_array' needs matplotlib: pip install 'nb201-env[report]'") from None
-    figure = Figure(figsize=(4.8, 3.2), dpi=100)
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, 1), ylim=(-0.3, 1.05))
+def draw_cell(axes: Any, ops: Sequence[int]) -> None:
+    """A cell as a graph, its edges coloured by their ops, on axes of matplotlib."""
+    from matplotlib.patches import FancyArrowPatch, Patch
+
+    axes.set(xlim=(0, 1), ylim=(-0.3, 1.05))
     axes.set_axis_off()
-    for (source, target), op, bend in zip(EDGES, scene.ops, _BENDS, strict=True):
+    for (source, target), op, bend in zip(EDGES, ops, _BENDS, strict=True):
         chosen = 0 < op < len(OPS)
         axes.add_patch(
             FancyArrowPatch(
@@ -98,6 +94,19 @@ def _image(scene: Scene) -> npt.NDArray[np.uint8]:
         axes.text(x, y, ("in", "1", "2", "out")[number], ha="center", va="center", fontsize=8)
     handles = [Patch(color=colour, label=name) for name, colour in zip(OPS, COLOURS, strict=False)]
     axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.17), ncols=3, fontsize=6, frameon=False)
+
+
+def _image(scene: Scene) -> npt.NDArray[np.uint8]:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Rectangle
+    except ImportError:
+        raise NB201Error("render_mode='rgb_array' needs matplotlib: pip install 'nb201-env[report]'") from None
+    figure = Figure(figsize=(4.8, 3.2), dpi=100)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    draw_cell(axes, scene.ops)
     if scene.accuracy is not None:
         axes.text(0.5, 0.52, f"{100 * scene.accuracy:.2f} %", ha="center", fontsize=15)
     axes.text(0.5, -0.14, scene.caption, ha="center", fontsize=7)

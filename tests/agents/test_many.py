@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from nb201_agents.harness.bench import bench, search, task_of
+from nb201_agents.harness.bench import bench
+from nb201_agents.harness.run import search, task_of
 from nb201_agents.harness.setup import Setup
 from nb201_agents.many.draws import ManyDraws
 from nb201_agents.many.search import by_search, search_many, searchers_of
@@ -89,7 +90,7 @@ def test_rows_draw_what_their_generators_do():
 def test_files_do_not_depend_on_how_runs_are_made(tmp_path, monkeypatch):
     setup = Setup(max_queries=30)
     bench(["rea", "reinforce"], [setup], 7, tmp_path / "many")
-    monkeypatch.setattr("nb201_agents.harness.bench.MANY", {})
+    monkeypatch.setattr("nb201_agents.harness.run.MANY", {})
     bench(["rea", "reinforce"], [setup], 7, tmp_path / "one")
     for file in sorted((tmp_path / "many").glob("*/*.jsonl")):
         assert file.read_bytes() == (tmp_path / "one" / "cifar10" / file.name).read_bytes()

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from nb201_agents.harness.bench import bench, run, search
+from nb201_agents.harness.bench import bench
 from nb201_agents.harness.results import read_runs
+from nb201_agents.harness.run import run, search
 from nb201_agents.harness.setup import Setup
 from nb201_agents.harness.truth import truth_of
 from nb201_agents.searcher import Task

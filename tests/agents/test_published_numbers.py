@@ -6,8 +6,8 @@ order statistics of the runs here give.
 
 import numpy as np
 import pytest
-from nb201_agents.harness.bench import run
 from nb201_agents.harness.results import Run
+from nb201_agents.harness.run import run
 from nb201_agents.harness.setup import Setup
 from nb201_agents.harness.stats import censored_median
 from nb201_agents.harness.truth import truth_of

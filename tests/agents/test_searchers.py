@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from nb201_agents.harness.bench import search
+from nb201_agents.harness.run import search
 from nb201_agents.searcher import Searcher, Task, agent_names, make_agent
 from nb201_agents.searchers.evolution import RegularizedEvolution
 from nb201_agents.searchers.local_search import LocalSearch

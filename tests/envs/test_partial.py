@@ -4,8 +4,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from cases import BUILD, EDIT, MODES, SEARCH, assert_same, assert_same_info
-from nb201_agents.harness.bench import bench, run
+from nb201_agents.harness.bench import bench
 from nb201_agents.harness.results import read_runs
+from nb201_agents.harness.run import run
 from nb201_agents.harness.setup import Setup
 from nb201_agents.harness.truth import truth_of
 

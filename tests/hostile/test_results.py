@@ -6,9 +6,10 @@ import shutil
 
 import pytest
 from nb201_agents.harness.bench import bench
-from nb201_agents.harness.report import summaries, write_report
+from nb201_agents.harness.report import write_report
 from nb201_agents.harness.results import read_file
 from nb201_agents.harness.setup import Setup
+from nb201_agents.harness.summary import summaries
 
 from nb201_env import NB201Error
 

@@ -9,7 +9,7 @@ from nb201_env import NB201Error, open_table
 
 pytest.importorskip("stable_baselines3")
 
-from nb201_agents.harness.bench import run
+from nb201_agents.harness.run import run
 from nb201_agents.harness.setup import Setup
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.monitor import Monitor

@@ -10,37 +10,19 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
-
-from nb201_agents.harness.results import checked_header, fields, file_of, read_file
-from nb201_agents.harness.setup import Setup, env_parameters
-from nb201_agents.many.search import MANY, by_search, search_many, searchers_of
-from nb201_agents.searcher import (
-    Learner,
-    Searcher,
-    Task,
-    agent_of,
-    env_arguments,
-    make_agent,
-    pretrained_on,
-    start_of,
-    tuned_on,
-)
-from nb201_env import Evaluation, NB201Error, Oracle, checks, open_table
+from nb201_agents.harness.results import checked_header, file_of, read_file
+from nb201_agents.harness.run import check_agent, is_made_as_arrays, run, run_many
+from nb201_agents.harness.setup import Setup
+from nb201_env import Evaluation, NB201Error, checks, open_table
 from nb201_env.files import locked, regular, replacing, sweep
 from nb201_env.parallel import in_order, run_tasks
-from nb201_env.simulation.objectives import Objectives
-from nb201_env.simulation.workers import Finished, Workers
+from nb201_env.simulation.workers import Finished
 
 ALWAYS = ("random", "params", "local-search")
 """Agents that join every comparison: chance, the cheapest prior, and, with one worker, the strongest simple search."""
@@ -56,8 +38,6 @@ _AT_ONCE = 256
 _SECONDS_TO_WRITE = 1.0
 """An interrupted comparison loses what was found since the last writing, this many seconds at most."""
 
-_PACKAGES = ("nb201-env", "gymnasium", "numpy", "optuna", "sb3-contrib", "scipy", "stable-baselines3", "torch", "zarr")
-
 
 @dataclass(frozen=True)
 class Chunk:
@@ -69,217 +49,16 @@ class Chunk:
     stop: int
 
 
-class RecordQueries(gym.Wrapper[Any, Any, Any, Any]):
-    """Keeps what the environment's search observed, as `results`; the objectives say what it is worth."""
-
-    def __init__(self, env: gym.Env[Any, Any], objectives: Objectives | None):
-        super().__init__(env)
-        self.results: list[Evaluation] = []
-        self._objectives = objectives
-
-    def reset(self, **how: Any) -> tuple[Any, dict[str, Any]]:
-        """Pass through, recording the query of a start cell."""
-        observation, info = super().reset(**how)
-        self._record(info)
-        return observation, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Pass through, recording a query that was made."""
-        step = super().step(action)
-        self._record(step[4])
-        return step
-
-    def _record(self, info: dict[str, Any]) -> None:
-        if info.get("observed") and info["n_queries"] > len(self.results):
-            cell, accuracy = info["index"], info["accuracy"]
-            worth = accuracy if self._objectives is None else float(self._objectives.score(accuracy, cell, accuracy))
-            self.results.append(
-                Evaluation(
-                    cell, info["epoch"], accuracy, info["query_seconds"], info["trial"], True, info["repeat"], worth
-                )
-            )
-
-
-def search(searcher: Searcher, oracle: Oracle) -> list[Evaluation]:
-    """Ask, observe and tell until the budget ends or the searcher has nothing left to ask; all that was observed."""
-    results: list[Evaluation] = []
-    while not oracle.exhausted:
-        query = searcher.ask()
-        if query is None:
-            break
-        result = oracle.query(query.cell, query.epoch)
-        if not result.observed:
-            break
-        searcher.tell(result)
-        results.append(result)
-    return results
-
-
-def search_in_parallel(searcher: Searcher, oracle: Oracle, workers: int) -> list[Finished]:
-    """As `search`, on several simulated workers: an idle one gets work at once, and results are told as they end."""
-    pool, results, is_over = Workers(oracle, workers), list[Finished](), False
-    while True:
-        while pool.has_free and not is_over:
-            query = searcher.ask()
-            if query is None:  # for now: what is running may bring more to ask
-                break
-            is_over = not pool.submit(query.cell, query.epoch)
-        finished = pool.wait()
-        if finished is None:
-            return results
-        searcher.tell(finished.result)
-        results.append(finished)
-
-
-def learn(learner: Learner, setup: Setup, seed: int) -> list[Evaluation]:
-    """Let a learner drive the environment; all that its search observed."""
-    env = gym.make(setup.env, **setup.env_kwargs() | _own_arguments(learner, setup.env))
-    env = RecordQueries(env, _oracle(setup).objectives)
-    learner.train(env, seed)
-    return env.results
-
-
-def run(agent_name: str, setup: Setup, seed: int) -> tuple[dict[str, Any], Sequence[Evaluation | Finished]]:
-    """One search by one agent.
-
-    Args:
-        agent_name: an installed agent.
-        setup: what is searched.
-        seed: of the agent's randomness and of the oracle's draws of trials, which all agents with this seed share.
-
-    Returns:
-        The header of the run, and its queries in order.
-    """
-    oracle = _oracle(setup)
-    oracle.new_search(seed)
-    agent = make_agent(agent_name, task_of(setup), np.random.default_rng(seed))
-    results: Sequence[Evaluation | Finished]
-    if not isinstance(agent, Searcher):
-        results = learn(agent, setup, seed)
-    elif setup.workers > 1:
-        results = search_in_parallel(agent, oracle, setup.workers)
-    else:
-        results = search(agent, oracle)
-    return _header(agent_name, agent, setup, seed, len(results)), results
-
-
-def task_of(setup: Setup) -> Task:
-    """What a searcher may know of a setup."""
-    oracle = _oracle(setup)
-    column = oracle.column
-    return Task(
-        column.dataset,
-        column.epoch,
-        column.rungs,
-        setup.budget,
-        setup.max_queries,
-        column.present,
-        oracle.objectives,
-    )
-
-
-def _header(name: str, agent: Searcher | Learner, setup: Setup, seed: int, queries: int) -> dict[str, Any]:
-    column = _oracle(setup).column
-    header = {
-        "agent": name,
-        "seed": seed,
-        "env": _env(agent, setup),
-        "recipe": column.recipe,
-        "epoch": column.epoch,
-        "fingerprint": column.table.fingerprint,
-        "timing_fingerprint": column.table.timing_fingerprint,
-        "tuned_on": list(tuned_on(agent)),
-        "pretrained_on": list(pretrained_on(agent)),
-        "row": list(fields(setup.workers, bool(setup.objectives))),
-        "versions": versions(),
-        "queries": queries,
-    }
-    if start := start_of(name):
-        header["start"] = start
-    if note := getattr(agent, "note", ""):
-        header["note"] = note
-    return header
-
-
-def _check_agent(name: str, setup: Setup) -> None:
-    """Raise NB201Error if an agent could not search, before a comparison begins rather than in the middle of it."""
-    column = _oracle(setup).column
-    agent = make_agent(name, task_of(setup), np.random.default_rng(0))
-    if not isinstance(agent, Searcher):
-        setup.env_kwargs()
-    if setup.workers > 1 and not getattr(agent, "is_asynchronous", False):
-        raise NB201Error(f"{name} waits for each answer before it asks again: leave workers at 1")
-    if column.is_partial and not isinstance(agent, Searcher) and "mask" not in env_arguments(agent):
-        raise NB201Error(
-            f"{name} heeds no mask of actions, so it cannot search a table of which some cells are not on offer: use "
-            "maskable-ppo, or agents that ask and tell"
-        )
-
-
-def _env(agent: Searcher | Learner, setup: Setup) -> dict[str, Any]:
-    """What the header of a run says of the environment; an agent that asks and tells meets its rules alone."""
-    about = {"id": setup.env, "kwargs": setup.plain()}
-    if not isinstance(agent, Searcher):
-        if setup.env_options:
-            about["options"] = dict(setup.env_options)
-        if own := _own_arguments(agent, setup.env):
-            about["agent_kwargs"] = own
-    return about
-
-
-def _own_arguments(agent: Searcher | Learner, env: str) -> dict[str, Any]:
-    """What a learner adds to the arguments of an environment, as far as it has them."""
-    known = env_parameters(env)
-    return {key: value for key, value in env_arguments(agent).items() if key in known}
-
-
-@lru_cache(maxsize=8)
-def _oracle(setup: Setup) -> Oracle:
-    return setup.oracle()
-
-
-@lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
-    """Versions of Python and of the installed packages that a result can depend on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def run_chunk(chunk: Chunk) -> tuple[list[str], list[float]]:
     """The runs of a chunk, each as the text of its part of the result file, and the seconds that each took here."""
     seeds = range(chunk.start, chunk.stop)
     began = time.perf_counter()
-    if _is_made_as_arrays(chunk.agent, chunk.setup):
-        runs = _run_many(chunk.agent, chunk.setup, seeds)
+    if is_made_as_arrays(chunk.agent, chunk.setup):
+        runs = run_many(chunk.agent, chunk.setup, seeds)
     else:
         runs = [run(chunk.agent, chunk.setup, seed) for seed in seeds]
     each = (time.perf_counter() - began) / len(runs)
     return [_text(chunk.setup, *one) for one in runs], [each] * len(runs)
-
-
-def _is_made_as_arrays(agent: str, setup: Setup) -> bool:
-    """Whether many searches of an agent can be made at once: at one rung, alone, with trials that no order decides."""
-    make = agent_of(agent)[0]
-    alone = setup.workers == 1 and len(_oracle(setup).column.rungs) == 1
-    return getattr(make, "func", make) in MANY and alone and setup.trial != "per-query"
-
-
-def _run_many(
-    name: str, setup: Setup, seeds: Sequence[int]
-) -> list[tuple[dict[str, Any], Sequence[Evaluation | Finished]]]:
-    """What `run` gives for each seed."""
-    oracle, task = _oracle(setup), task_of(setup)
-    searchers = searchers_of(name, task, [np.random.default_rng(seed) for seed in seeds])
-    agent = make_agent(name, task, np.random.default_rng(0))
-    found = by_search(search_many(searchers, oracle.column, oracle.rules, seeds), len(seeds), oracle.epoch)
-    return [
-        (_header(name, agent, setup, seed, len(results)), results) for seed, results in zip(seeds, found, strict=True)
-    ]
 
 
 def _text(setup: Setup, header: dict[str, Any], results: Sequence[Evaluation | Finished]) -> str:
@@ -328,7 +107,7 @@ def bench(
     agents = list(dict.fromkeys([*agents, *always]))
     for setup in setups:
         for agent in agents:
-            _check_agent(agent, setup)
+            check_agent(agent, setup)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
@@ -369,7 +148,7 @@ class ResultFile:
     def chunks(self, jobs: int) -> Iterator[Chunk]:
         """What is missing, in parts that one worker makes at a time."""
         missing = self._missing
-        as_arrays = missing.start < missing.stop and _is_made_as_arrays(missing.agent, missing.setup)
+        as_arrays = missing.start < missing.stop and is_made_as_arrays(missing.agent, missing.setup)
         size = max(1, min(_AT_ONCE, (missing.stop - missing.start) // jobs)) if as_arrays else 1
         for first in range(missing.start, missing.stop, size):
             yield Chunk(missing.agent, missing.setup, first, min(first + size, missing.stop))

@@ -7,7 +7,8 @@ the Edge of the Statistical Precipice", NeurIPS 2021.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -47,20 +48,49 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def censored_median(times: npt.ArrayLike) -> float:
-    """Median of times, inf where the event never came; inf if it came in half of the runs or fewer."""
-    return float(np.median(np.asarray(times, np.float64))) if np.size(times) else math.inf
+def censored_median(times: npt.ArrayLike, ends: npt.ArrayLike = math.inf) -> float:
+    """Median of times by Kaplan and Meier's estimate (1958); inf if it is not reached.
+
+    Where half of the runs have come to the event, and none comes between two times, it is the middle of the two, as the
+    median of whole samples is.
+
+    Args:
+        times: at which the event came in each run, inf where it never came.
+        ends: when each run ended, after which nobody knows; inf for runs that saw everything.
+    """
+    at, survival, _ = _survival(times, ends)
+    return (_first(at, survival <= 0.5 + _ROUNDING) + _first(at, survival < 0.5 - _ROUNDING)) / 2
 
 
-def censored_median_interval(times: npt.ArrayLike, level: float = 0.95, resamples: int = 2000) -> tuple[float, float]:
-    """Percentile bootstrap interval of `censored_median`; an end may be inf."""
-    sample = np.asarray(times, np.float64)
-    if not sample.size:
-        return math.inf, math.inf
-    rng = np.random.default_rng(0)
-    medians = np.sort(np.median(sample[rng.integers(sample.size, size=(resamples, sample.size))], axis=1))
-    low, high = (math.floor((resamples - 1) * share) for share in ((1 - level) / 2, (1 + level) / 2))
-    return float(medians[low]), float(medians[high])
+def censored_median_interval(
+    times: npt.ArrayLike, ends: npt.ArrayLike = math.inf, level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of `censored_median` (Brookmeyer and Crowley, 1982) by log-log intervals; an end may be inf."""
+    at, survival, error = _survival(times, ends)
+    score = NormalDist().inv_cdf((1 + level) / 2)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        spread = score * error / np.abs(np.log(survival))
+        low, high = (np.nan_to_num(survival ** np.exp(sign * spread)) for sign in (1.0, -1.0))
+    return _first(at, low <= 0.5), _first(at, high <= 0.5)
+
+
+_ROUNDING = 1e-9
+
+
+def _survival(times: npt.ArrayLike, ends: npt.ArrayLike) -> tuple[Floats, Floats, Floats]:
+    """Times of events, the share of runs without it after each, and Greenwood's error of that share's logarithm."""
+    when = np.asarray(times, np.float64)
+    has = np.isfinite(when)
+    until = np.where(has, when, np.broadcast_to(np.asarray(ends, np.float64), when.shape))
+    at, events = np.unique(when[has], return_counts=True)
+    at_risk = (until[:, None] >= at).sum(axis=0)
+    with np.errstate(divide="ignore"):
+        greenwood = np.cumsum(events / (at_risk * (at_risk - events)))
+    return at, np.cumprod(1.0 - events / at_risk), np.sqrt(greenwood)
+
+
+def _first(at: Floats, holds: npt.NDArray[np.bool_]) -> float:
+    return float(at[holds.argmax()]) if holds.any() else math.inf
 
 
 def paired_p(differences: npt.ArrayLike, resamples: int = 10_000) -> float:
@@ -76,11 +106,57 @@ def paired_p(differences: npt.ArrayLike, resamples: int = 10_000) -> float:
     centred = sample - sample.mean()
     if np.ptp(sample) == 0.0:  # the same difference in every pair: no more than their signs can say
         return max(2.0 ** (1 - sample.size), 1.0 / (resamples + 1))
-    drawn = centred[rng.integers(sample.size, size=(resamples, sample.size))]
-    with np.errstate(divide="ignore", invalid="ignore"):  # in units of its own error, to which the level owes its truth
-        scores = np.abs(drawn.mean(axis=1)) / drawn.std(axis=1, ddof=1)
-    extreme = np.count_nonzero(~(scores < abs(sample.mean()) / sample.std(ddof=1)))
+    observed, extreme = abs(sample.mean()) / sample.std(ddof=1), 0
+    for start in range(0, resamples, _AT_ONCE):
+        size = min(_AT_ONCE, resamples - start), sample.size
+        drawn = centred[rng.integers(sample.size, size=size)]
+        with np.errstate(divide="ignore", invalid="ignore"):  # in units of its own error, which keeps the level
+            scores = np.abs(drawn.mean(axis=1)) / drawn.std(axis=1, ddof=1)
+        extreme += int(np.count_nonzero(~(scores < observed)))
     return float(extreme + 1) / (resamples + 1)
+
+
+_AT_ONCE = 1_000  # resamples, so that their memory is bounded
+
+
+def stratified_interval(
+    strata: Sequence[npt.ArrayLike], statistic: Callable[..., npt.ArrayLike] = iqm, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic of all runs together, resampled within each stratum alone.
+
+    Args:
+        strata: one array of runs for each task, such as a data set.
+        statistic: takes an array and an axis.
+        level: of confidence.
+    """
+    rng, resamples = np.random.default_rng(0), 2_000
+    drawn = [np.asarray(one, np.float64)[rng.integers(np.size(one), size=(resamples, np.size(one)))] for one in strata]
+    low, high = np.quantile(
+        np.asarray(statistic(np.concatenate(drawn, axis=1), axis=-1)), [(1 - level) / 2, (1 + level) / 2]
+    )
+    return float(low), float(high)
+
+
+def performance_profile(values: npt.ArrayLike, grid: Floats) -> Floats:
+    """Share of runs whose value is at most each point of a grid (Agarwal et al., 2021, for values that are costs)."""
+    ordered = np.sort(np.asarray(values, np.float64))
+    return np.searchsorted(ordered, grid, side="right") / ordered.size
+
+
+def hypervolume(points: npt.ArrayLike, reference: npt.ArrayLike) -> float:
+    """Area that points (n, 2), both columns to be made small, dominate below a reference point (Zitzler, 1999)."""
+    reference = np.asarray(reference, np.float64)
+    front = pareto_front(np.minimum(np.asarray(points, np.float64), reference))
+    widths = np.diff(np.append(front[:, 0], reference[0]))
+    return float((widths * (reference[1] - front[:, 1])).sum())
+
+
+def pareto_front(points: npt.ArrayLike) -> Floats:
+    """The points of (n, 2) that no other one is better than in one column and not worse in the other, by the first."""
+    table = np.asarray(points, np.float64)
+    table = np.unique(table, axis=0)  # by the first column, then by the second
+    least = np.minimum.accumulate(table[:, 1])
+    return table[np.concatenate(([True], table[1:, 1] < least[:-1]))] if len(table) else table
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_agents.harness.results import Floats, Run, table_of
+from nb201_agents.harness.stats import hypervolume, pareto_front
 from nb201_env import NUM_CELLS, Column, Table, open_table
 from nb201_env.errors import MissingDataError
 from nb201_env.simulation.objectives import Objectives
@@ -30,6 +31,7 @@ class Truth:
         recipe: that the nets were trained by.
         epoch: at which they were evaluated.
         present: which cells were on offer, bool (15625,).
+        seconds: of one full query of every cell as the table has them, (15625,).
         objectives: what counts beside accuracy, None if nothing does.
     """
 
@@ -39,6 +41,7 @@ class Truth:
     recipe: str
     epoch: int
     present: npt.NDArray[np.bool_]
+    seconds: Floats
     objectives: Objectives | None = None
 
     def _accuracy(self, trial: Literal["mean", "all"]) -> Floats:
@@ -99,6 +102,56 @@ class Truth:
     def until_target(self, run: Run) -> tuple[float, float]:
         """Distinct queries and seconds until the incumbent's mean is within one trial deviation of the best mean."""
         return self.first(run, self.regret(run) <= self.trial_deviation)
+
+    @cached_property
+    def by_macs(self) -> Floats:
+        """By how much seconds of every cell change if they are proportional to its multiply-accumulates, (15625,).
+
+        The mean over cells stays what it is. Tabulated seconds are not always measured: those of ImageNet16-120 are
+        CIFAR-10's, scaled.
+        """
+        macs = np.where(self.present, self.table.macs(self.dataset).astype(np.float64), np.nan)
+        return np.asarray((macs / np.nanmean(macs)) / (self.seconds / np.nanmean(self.seconds[self.present])))
+
+    def until_target_by_macs(self, run: Run) -> float:
+        """As the seconds of `until_target`, had training a cell taken time in proportion to its MACs.
+
+        NaN for several workers, whose queries would have ended in another order.
+        """
+        if run.workers > 1:
+            return math.nan
+        reached = self.regret(run) <= self.trial_deviation
+        used = np.cumsum(run.seconds * self.by_macs[run.cell])
+        return float(used[reached.argmax()]) if reached.any() else math.inf
+
+    def front(self, cells: npt.NDArray[np.intp] | None = None) -> Floats:
+        """Error in percent and first cost of those of some cells, or of all, that no other is better than, (n, 2)."""
+        points = self._points if cells is None else self._points[cells]
+        return pareto_front(points[~np.isnan(points).any(axis=1)])
+
+    @cached_property
+    def cost(self) -> str | None:
+        """Name of the first objective but the error, None if there is none."""
+        names = () if self.objectives is None else self.objectives.names
+        return next((name for name in names if name != "error"), None)
+
+    @cached_property
+    def _points(self) -> Floats:
+        """Error in percent and first cost of every cell, (15625, 2)."""
+        if self.objectives is None or self.cost is None:
+            raise MissingDataError("no objective is a cost: there is no front")
+        vectors = -self.objectives.vector(np.arange(NUM_CELLS), self.mean / 100.0)
+        return np.stack((100.0 - self.mean, vectors[:, self.objectives.names.index(self.cost)]), axis=1)
+
+    @cached_property
+    def _all_dominate(self) -> float:
+        return hypervolume(self.front(), np.nanmax(self._points, axis=0))
+
+    def hypervolume(self, run: Run) -> float:
+        """Area that the observed cells dominate, as a share of what all cells do; NaN without a cost."""
+        if self.cost is None:
+            return math.nan
+        return hypervolume(self.front(run.cell), np.nanmax(self._points, axis=0)) / self._all_dominate
 
     def until_best(self, run: Run) -> tuple[float, float]:
         """Distinct queries and seconds until the incumbent is the cell of highest mean."""
@@ -175,4 +228,5 @@ def truth(
     """The truth about a column; arguments are those of `Column.open`, and the objectives as pairs."""
     column = Column.open(table, dataset, recipe=recipe, epoch=epoch, split=split, trial=trial, missing=missing)
     wanted = Objectives(dict(objectives), column) if objectives else None
-    return Truth(table, dataset, split, column.recipe, column.epoch, column.present, wanted)
+    seconds = column.train[-1] + column.evaluation
+    return Truth(table, dataset, split, column.recipe, column.epoch, column.present, seconds, wanted)

@@ -13,13 +13,21 @@ import gymnasium as gym
 import numpy as np
 
 from nb201_agents.searcher import Task, require
+from nb201_env import checks
 
 STEPS = 10**9
 """Given as `total_timesteps`, which the budget ends long before; DQN's exploration is a fraction of it."""
 
 
 class StableBaselines:
-    """Learns a policy that builds cells; the search is whatever the policy samples while it learns."""
+    """Learns a policy that builds cells; the search is whatever the policy samples while it learns.
+
+    Args:
+        task: what is searched.
+        rng: not drawn from; the seed of `train` decides.
+        num_envs: lanes of a vector environment, which share the search.
+        tensorboard: folder in which each run's losses and returns are logged.
+    """
 
     tuned_on: ClassVar[tuple[str, ...]] = ("cifar10",)
     package: ClassVar[str] = "stable_baselines3"
@@ -28,27 +36,44 @@ class StableBaselines:
     env_arguments: ClassVar[dict[str, Any]] = {}
     note = ""
 
-    def __init__(self, task: Task, rng: np.random.Generator):
+    def __init__(self, task: Task, rng: np.random.Generator, num_envs: int = 1, tensorboard: str = ""):
         require(self.algorithm, "torch", self.package)
+        if tensorboard:
+            require(self.algorithm, "tensorboard", extra="tensorboard")
+        self.num_envs, self._tensorboard = checks.whole("num_envs", num_envs, 1, 10_000), tensorboard
 
-    def train(self, env: gym.Env[Any, Any], seed: int) -> None:
+    def train(self, env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], seed: int) -> None:
         """Learn until the budget is used up; `note` says if it ended before the first update."""
         import torch
         from stable_baselines3.common.logger import Logger
 
-        from nb201_env.integrations.sb3 import StopOnBudget
+        from nb201_env.integrations.sb3 import LanesVecEnv, StopOnBudget
 
         learner = getattr(importlib.import_module(self.package), self.algorithm)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the nets are small, and a fixed number makes results the same on every machine
         try:
-            model = learner("MlpPolicy", env, seed=seed, device="cpu", **self.settings)
-            model.set_logger(Logger(folder=None, output_formats=[]))  # the default one leaves a temporary folder
+            model = learner("MlpPolicy", LanesVecEnv(env) if self.num_envs > 1 else env, seed=seed, device="cpu",
+                            **self._scaled())  # fmt: skip
+            model.set_logger(Logger(None, self._outputs(seed)))  # the default one leaves a temporary folder
             model.learn(total_timesteps=STEPS, callback=StopOnBudget())
         finally:
             torch.set_num_threads(threads)
         if model._n_updates == 0:
             self.note = f"{self.algorithm} made no update before the budget ended"
+
+    def _scaled(self) -> dict[str, Any]:
+        """The settings, with as many cells from one update to the next whatever the number of lanes."""
+        steps = self.settings.get("n_steps")
+        return self.settings if steps is None else self.settings | {"n_steps": max(1, steps // self.num_envs)}
+
+    def _outputs(self, seed: int) -> list[Any]:
+        """Where training is logged: nowhere, or in a folder for TensorBoard, one for each seed."""
+        if not self._tensorboard:
+            return []
+        from stable_baselines3.common.logger import TensorBoardOutputFormat
+
+        return [TensorBoardOutputFormat(f"{self._tensorboard}/{self.algorithm}-{seed}")]
 
 
 class PPO(StableBaselines):
