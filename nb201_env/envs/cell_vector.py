@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,9 +16,10 @@ from nb201_env.envs.infos import Told
 from nb201_env.envs.problem import Problem
 from nb201_env.envs.resets import RESET_OPTIONS, asks_for_new_search, changes_of
 from nb201_env.envs.vector import LanesEnv
-from nb201_env.errors import BudgetExhaustedError
+from nb201_env.errors import BudgetExhaustedError, NB201Error
 from nb201_env.simulation.column import NO_TRIAL
 from nb201_env.simulation.ledger import Bools, Found, Ledger, Rows
+from nb201_env.simulation.oracle import Evaluation
 from nb201_env.simulation.shared import SharedSearch
 
 BUDGET_SCOPES = ("lane", "shared")
@@ -94,6 +95,16 @@ class CellVectorEnv(LanesEnv):
     @abstractmethod
     def begin(self, rows: Rows, options: Mapping[str, Any]) -> list[Told]:
         """Begin an episode in some lanes, whose searches have begun; what is to be said about them."""
+
+    def watch(self, on_query: Callable[[Evaluation], None]) -> None:
+        """Call a function with every query of the one search that the lanes share, in the order of charging.
+
+        Raises:
+            NB201Error: if each lane has a search of its own.
+        """
+        if not self._is_shared:
+            raise NB201Error("only lanes that share a search are watched: make them with budget_scope='shared'")
+        self._searches.on_query = on_query
 
     def start(self, rows: Rows, seeds: list[int | None] | None, options: Mapping[str, Any]) -> list[Told]:
         """Begin an episode in some lanes, and new searches where a reset asks for them."""

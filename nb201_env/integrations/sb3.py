@@ -40,17 +40,17 @@ class LanesVecEnv(VecEnv):
 
     def __init__(self, env: Any):
         lanes = env.unwrapped
-        if not isinstance(lanes, LanesEnv) or not (env is lanes or getattr(env, "only_watches", False)):
+        if env is not lanes or not isinstance(lanes, LanesEnv):
             raise NB201Error(
-                "LanesVecEnv takes what gymnasium.make_vec makes of an NB201 environment, without wrappers, but "
-                f"for those that say only_watches = True, got {env!r}"
+                "LanesVecEnv takes what gymnasium.make_vec makes of an NB201 environment, without wrappers, "
+                f"got {env!r}"
             )
         if lanes.autoreset_mode != AutoresetMode.SAME_STEP:
             raise NB201Error(
                 "Stable-Baselines3 resets in the same step: make the environment with autoreset_mode='SameStep', not "
                 f"{lanes.autoreset_mode.value!r}"
             )
-        self.env, self._unwrapped = env, lanes
+        self.env = lanes
         self._length, self._return = np.zeros(lanes.num_envs, np.int64), np.zeros(lanes.num_envs)
         super().__init__(lanes.num_envs, lanes.single_observation_space, lanes.single_action_space)
 
@@ -108,10 +108,10 @@ class LanesVecEnv(VecEnv):
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Where each lane's search stands, by a key of its info; or an attribute of the vector environment."""
         lanes = self._lanes(indices)
-        accounts = self._unwrapped.accounts()
+        accounts = self.env.accounts()
         if attr_name in accounts:
             return list(accounts[attr_name][lanes].tolist())
-        return [getattr(self._unwrapped, attr_name)] * len(lanes)
+        return [getattr(self.env, attr_name)] * len(lanes)
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Refused: lanes have no attributes of their own."""
@@ -121,7 +121,7 @@ class LanesVecEnv(VecEnv):
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
         """Call a method that answers for all lanes, such as `action_masks`, and pick lanes of its answer."""
-        answers = getattr(self._unwrapped, method_name)(*args, **kwargs)
+        answers = getattr(self.env, method_name)(*args, **kwargs)
         return [answers[lane] for lane in self._lanes(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from nb201_env.simulation.column import Column
 from nb201_env.simulation.ledger import Arrays, Bools, Floats, Found, Rows
-from nb201_env.simulation.oracle import Oracle
+from nb201_env.simulation.oracle import Evaluation, Oracle
 from nb201_env.simulation.rules import Rules
 
 
@@ -17,12 +18,14 @@ class SharedSearch:
     """One search whose workers are the rows: queries are charged in row order; see `Ledger` for the methods.
 
     Attributes:
+        on_query: called with every query that observes something; None for nothing.
         wall_seconds: simulated time on the wall, which advances by the slowest query of each wave; see `new_wave`.
     """
 
     def __init__(self, column: Column, rules: Rules, rows: int):
         self._oracle, self.rows = Oracle(column, rules), rows
         self.wall_seconds = self._wave_began = 0.0
+        self.on_query: Callable[[Evaluation], None] | None = None
 
     @property
     def exhausted(self) -> Bools:
@@ -55,6 +58,8 @@ class SharedSearch:
             before = oracle.incumbent_worth
             found.append(oracle.query(cell))
             rise[number] = oracle.incumbent_worth - before
+            if self.on_query is not None and found[-1].observed:
+                self.on_query(found[-1])
         slowest = max((one.seconds for one in found), default=0.0)
         self.wall_seconds = max(self.wall_seconds, self._wave_began + slowest)
         trial = np.array([one.trial for one in found], np.int64)

@@ -36,75 +36,32 @@ Made = tuple[dict[str, Any], Sequence[Evaluation | Finished]]
 _PACKAGES = ("nb201-env", "gymnasium", "numpy", "optuna", "sb3-contrib", "scipy", "stable-baselines3", "torch", "zarr")
 
 
-class Record:
-    """Queries, as infos tell of them; the objectives say what they are worth."""
+class RecordQueries(gym.Wrapper[Any, Any, Any, Any]):
+    """Keeps what the environment's search observes, as `results`; the objectives say what it is worth."""
 
-    def __init__(self, objectives: Objectives | None):
+    def __init__(self, env: gym.Env[Any, Any], objectives: Objectives | None):
+        super().__init__(env)
         self.results: list[Evaluation] = []
         self._objectives = objectives
-
-    def add(self, info: dict[str, Any]) -> None:
-        """Take in the query of one info, which observed something."""
-        cell, accuracy = int(info["index"]), float(info["accuracy"])
-        worth = accuracy if self._objectives is None else float(self._objectives.score(accuracy, cell, accuracy))
-        seconds, trial = float(info["query_seconds"]), int(info["trial"])
-        self.results.append(
-            Evaluation(cell, int(info["epoch"]), accuracy, seconds, trial, True, bool(info["repeat"]), worth)
-        )
-
-
-class RecordQueries(gym.Wrapper[Any, Any, Any, Any]):
-    """Records what the environment's search observes."""
-
-    def __init__(self, env: gym.Env[Any, Any], record: Record):
-        super().__init__(env)
-        self._record = record
 
     def reset(self, **how: Any) -> tuple[Any, dict[str, Any]]:
         """Pass through, recording the query of a start cell."""
         observation, info = super().reset(**how)
-        self._take(info)
+        self._record(info)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Pass through, recording a query that was made."""
         step = super().step(action)
-        self._take(step[4])
+        self._record(step[4])
         return step
 
-    def _take(self, info: dict[str, Any]) -> None:
-        if info.get("observed") and info["n_queries"] > len(self._record.results):
-            self._record.add(info)
-
-
-class RecordLanes(gym.vector.VectorWrapper):
-    """Records what the one search observes that all lanes share, in the order in which it is charged."""
-
-    only_watches = True
-
-    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], record: Record):
-        super().__init__(env)
-        self._record = record
-
-    def reset(self, **how: Any) -> tuple[Any, dict[str, Any]]:
-        """Pass through, recording the queries of start cells."""
-        observation, infos = super().reset(**how)
-        self._take(infos)
-        return observation, infos
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Pass through, recording the queries of episodes that end, and then those of the ones that go on or begin."""
-        step = super().step(actions)
-        self._take(step[4].get("final_info", {}))
-        self._take(step[4])
-        return step
-
-    def _take(self, infos: dict[str, Any]) -> None:
-        if "observed" not in infos:
-            return
-        for lane in np.flatnonzero(infos["observed"] & infos["_observed"]).tolist():
-            if infos["n_queries"][lane] > len(self._record.results):
-                self._record.add({key: values[lane] for key, values in infos.items() if key[0] != "_"})
+    def _record(self, info: dict[str, Any]) -> None:
+        if info.get("observed") and info["n_queries"] > len(self.results):
+            cell, accuracy, seconds = info["index"], info["accuracy"], info["query_seconds"]
+            worth = accuracy if self._objectives is None else float(self._objectives.score(accuracy, cell, accuracy))
+            about = info["trial"], True, info["repeat"], worth
+            self.results.append(Evaluation(cell, info["epoch"], accuracy, seconds, *about))
 
 
 def search(searcher: Searcher, oracle: Oracle) -> list[Evaluation]:
@@ -140,15 +97,16 @@ def search_in_parallel(searcher: Searcher, oracle: Oracle, workers: int) -> list
 
 def learn(learner: Learner, setup: Setup, seed: int) -> list[Evaluation]:
     """Let a learner drive the environment, or lanes of it that share one search; all that was observed."""
-    record, arguments = Record(oracle_of(setup).objectives), setup.env_kwargs() | _own_arguments(learner, setup.env)
-    env: Any
+    arguments = setup.env_kwargs() | _own_arguments(learner, setup.env)
     if (lanes := num_envs(learner)) > 1:
-        env = gym.make_vec(setup.env, num_envs=lanes, **_LANES, **arguments)
-        env = RecordLanes(env, record)
-    else:
-        env = RecordQueries(gym.make(setup.env, **arguments), record)
+        vector: Any = gym.make_vec(setup.env, num_envs=lanes, **_LANES, **arguments)
+        results: list[Evaluation] = []
+        vector.watch(results.append)
+        learner.train(vector, seed)
+        return results
+    env = RecordQueries(gym.make(setup.env, **arguments), oracle_of(setup).objectives)
     learner.train(env, seed)
-    return record.results
+    return env.results
 
 
 SHARED = ("NB201/BuildCell-v0", "NB201/EditCell-v0")
