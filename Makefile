@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-lowest test-newest lint bench-env bench-generator bench-search bench-table format clean
+.PHONY: demo test test-lowest test-newest lint bench-env bench-generator bench-search bench-table leaderboard format clean
 
 # One environment with all extras serves every target; it is made again when what it depends on changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -47,6 +47,9 @@ lint: .venv/installed
 
 bench-generator: .venv/installed
 	$(BIN)/python benchmarks/bench_generator.py
+
+leaderboard: .venv/installed
+	$(BIN)/python leaderboard/check.py
 
 bench-search: .venv/installed
 	$(BIN)/python benchmarks/bench_search.py

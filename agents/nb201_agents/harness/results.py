@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -110,14 +111,48 @@ def read_runs(folder: str | os.PathLike[str]) -> dict[tuple[str, str], list[Run]
     Raises:
         NB201Error: if there are none, or a file is not a result file.
     """
-    files = sorted(Path(folder).glob("*/*.jsonl"))
+    files = sorted(file for ending in (".jsonl", ".jsonl.xz") for file in Path(folder).glob(f"*/*{ending}"))
     if not files:
         raise NB201Error(f"no results in {os.fspath(folder)!r}: `nb201 bench … --out FOLDER` writes them")
-    return {(file.parent.name, unquote(file.stem)): read_file(file) for file in files}
+    found = {(file.parent.name, unquote(_plain_name(file).removesuffix(".jsonl"))): file for file in files}
+    if len(found) < len(files):
+        raise NB201Error(f"{os.fspath(folder)!r} holds results of one agent twice, plain and compressed: remove one")
+    return {key: read_file(file) for key, file in found.items()}
+
+
+def _plain_name(file: Path) -> str:
+    """Name of a result file without the ending of its compression."""
+    return file.name.removesuffix(".xz")
+
+
+def _lines(file: Path) -> Iterator[str]:
+    """Lines of a result file, which may be compressed.
+
+    Raises:
+        ValueError: if it is damaged, or holds more text than any results would.
+    """
+    size = 0
+    try:
+        with (
+            lzma.open(regular(file), "rt", encoding="utf-8")
+            if file.suffix == ".xz"
+            else regular(file).open(encoding="utf-8") as lines
+        ):
+            while line := lines.readline(_MOST_OF_A_LINE):
+                size += len(line)
+                if size > _MOST_TEXT:
+                    raise ValueError(f"it holds more than {_MOST_TEXT:,} characters")
+                yield line
+    except (lzma.LZMAError, EOFError):
+        raise ValueError("it is no xz file, or damaged") from None
+
+
+_MOST_TEXT = 1 << 30
+_MOST_OF_A_LINE = 1 << 20
 
 
 def read_file(file: Path) -> list[Run]:
-    """The runs of one result file, `{dataset}/{agent}.jsonl`, in the order of their seeds.
+    """The runs of one result file, `{dataset}/{agent}.jsonl` or `.jsonl.xz`, in the order of their seeds.
 
     Raises:
         NB201Error: if it is no such file, or not complete.
@@ -125,16 +160,15 @@ def read_file(file: Path) -> list[Run]:
     runs: list[tuple[dict[str, Any], list[Any]]] = []
     number = 0
     try:
-        with regular(file).open(encoding="utf-8") as lines:
-            for line in lines:
-                number += 1
-                record = json.loads(line, parse_constant=_refuse_constant)
-                if isinstance(record, dict):
-                    runs.append((record, []))
-                elif not runs:
-                    raise ValueError("a row before any header")
-                else:
-                    runs[-1][1].append(_checked_row(record))
+        for line in _lines(file):
+            number += 1
+            record = json.loads(line, parse_constant=_refuse_constant)
+            if isinstance(record, dict):
+                runs.append((record, []))
+            elif not runs:
+                raise ValueError("a row before any header")
+            else:
+                runs[-1][1].append(_checked_row(record))
         if not runs:
             raise ValueError("it has no run")
         found = [_run(header, rows, file) for header, rows in runs]
@@ -218,7 +252,7 @@ def checked_header(header: dict[str, Any], file: Path) -> dict[str, Any]:
     expected = fields(rules["workers"], bool(rules["objectives"]))
     if tuple(header["row"]) != expected:
         raise ValueError(f"its rows are {checks.shown(header['row'])}, not {', '.join(expected)}")
-    if file_of(file.parents[1], rules["dataset"], header["agent"]) != file:
+    if file_of(file.parents[1], rules["dataset"], header["agent"]) != file.with_name(_plain_name(file)):
         raise ValueError(f"it has a run of {checks.shown(header['agent'])} on {checks.shown(rules['dataset'])}")
     return header
 
