@@ -58,7 +58,8 @@ def bench(
     agents: Annotated[
         str,
         typer.Option(help="Names with commas between, as rea(sample=10),ppo; random, params and local-search join."),
-    ] = "random",
+    ] = "",
+    agent: Annotated[list[str] | None, typer.Option(help="One more, with options; may be repeated.")] = None,
     protocol: Annotated[str | None, typer.Option(help=f"Named rules: {', '.join(PROTOCOLS)}.")] = None,
     table: Annotated[str | None, typer.Option(help="Name or path of a table; published by default.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Names with commas between, or all; cifar10 by default.")] = None,
@@ -110,8 +111,9 @@ def bench(
         setups = _protocol_setups(protocol, where, given)
     if runs is None:
         runs = DEFAULT_RUNS if protocol is None else PROTOCOLS[protocol].runs
+    names = [*(agent or ()), *(_BETWEEN_AGENTS.split(agents) if agents else ())]
     with progress_bar("starting") as progress:
-        run_bench(_BETWEEN_AGENTS.split(agents), setups, runs, out, seed=seed, jobs=jobs, progress=progress)
+        run_bench(names, setups, runs, out, seed=seed, jobs=jobs, progress=progress)
     recipe = None if protocol is None else PROTOCOLS[protocol].final_recipe
     _show(summaries(out), as_json, [] if recipe is None else verdicts(out, recipe))
 

@@ -1,9 +1,8 @@
-"""Images to train on: four sets that need no download, the standard archives, and any `.npz`.
+"""Images to train on: three sets that need no download, the standard archives, and any `.npz`.
 
 * `digits`: scikit-learn's 8x8 handwritten digits, ten classes, each in two random colours that are drawn once.
 * `gratings`: coloured 8x8 gratings drawn from a seed; the class is an orientation, a frequency, and sine or square
   wave.
-* `photos`: 8x8 patches of scikit-learn's two photographs; the class is a part of one of them.
 * `shapes`: outlines of 8x8 shapes drawn from a seed, of any size, place and colours; the class is the shape.
 * `cifar10`, `cifar10-full`, `cifar100`, `ImageNet16-120`: see `nb201_generator.archives`.
 * a path ending in `.npz`: arrays `{split}_images` (n, 3, size, size), uint8 or float, and `{split}_labels` (n,), for
@@ -157,44 +156,6 @@ def gratings() -> ImageSet:
     return _image_set("gratings", images, labels, GRATINGS_SIZES)
 
 
-PHOTOS_SIZES = {"train": 1_280, "valid": 1_500, "test": 1_276}
-_PATCH = 8
-_GRID, _TEXTURED = (4, 6), 12  # parts of a photograph, down and across, and how many of them are classes
-_PHOTOS_NOISE, _DARKEST = 0.02, 0.5
-
-
-def photos() -> ImageSet:
-    """Patches of 8x8 pixels of scikit-learn's two photographs, of a temple in China and of a flower.
-
-    24 classes: the twelve parts of either photograph whose patches vary most. No pixel is in two patches. Brightness is
-    random, and there is a little noise.
-    """
-    try:
-        from sklearn.datasets import load_sample_images
-    except ImportError:
-        raise NB201Error("the data set photos needs scikit-learn: pip install 'nb201-env[generator]'") from None
-    rng = np.random.default_rng(201)
-    parts = [part for picture in load_sample_images().images for part in _textured(picture / 255.0)]
-    labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    order = rng.permutation(len(labels))
-    images = np.concatenate(parts)[order] * rng.uniform(_DARKEST, 1.0, (len(order), 1, 1, 1))
-    images += _PHOTOS_NOISE * rng.standard_normal(images.shape)
-    return _image_set("photos", images, labels[order], PHOTOS_SIZES)
-
-
-def _textured(picture: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
-    """The patches (n, 3, 8, 8) of those parts of a picture (height, width, 3) that vary most within a patch."""
-    height, width = (size // count for size, count in zip(picture.shape, _GRID, strict=False))
-    down, across = height // _PATCH, width // _PATCH
-    parts = []
-    for row in range(_GRID[0]):
-        for column in range(_GRID[1]):
-            part = picture[row * height :, column * width :][: down * _PATCH, : across * _PATCH]
-            patches = part.reshape(down, _PATCH, across, _PATCH, 3).transpose(0, 2, 4, 1, 3)
-            parts.append(patches.reshape(-1, 3, _PATCH, _PATCH))
-    return sorted(parts, key=lambda part: -part.mean(axis=1).std(axis=(1, 2)).mean())[:_TEXTURED]
-
-
 SHAPES_SIZES = {"train": 1_024, "valid": 500, "test": 2_000}
 _SHAPES_NOISE, _SHAPES_CONTRAST = 0.1, 0.8
 _OVERSAMPLED, _LINE = 4, 0.22  # a shape is drawn at four times the size; half the thickness of a line, in radii
@@ -294,5 +255,5 @@ def _checked_split(path: Path, split: str, arrays: dict[str, Any]) -> tuple[npt.
     return scaled, labels.astype(np.int64)
 
 
-DRAWN = {"digits": digits, "gratings": gratings, "photos": photos, "shapes": shapes}
+DRAWN = {"digits": digits, "gratings": gratings, "shapes": shapes}
 """Sets that need no download."""

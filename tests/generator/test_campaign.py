@@ -206,7 +206,7 @@ def test_equal_cells_are_trained_once(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dataset": "mnist"}, "unknown data set 'mnist'; use one of digits, gratings, cifar10, cifar10-full"),
+        ({"dataset": "mnist"}, "unknown data set 'mnist'; use one of digits, gratings, shapes, cifar10"),
         ({"recipe": "long"}, "recipe must be one of 200ep, 12ep, mini, got 'long'"),
         ({"start": 5, "stop": 5}, "cells must be a range a:b within 0:15625, got 5:5"),
         ({"trials": 4}, "trials must be a whole number from 1 to 3, got 4"),
@@ -262,7 +262,7 @@ def test_blocks_of_a_part():
 
 
 def test_drawn_images_are_what_they_say_and_always_the_same():
-    for name, num_classes, test_images in (("digits", 10, 451), ("gratings", 24, 5_000)):
+    for name, num_classes, test_images in (("digits", 10, 451), ("gratings", 24, 5_000), ("shapes", 8, 2_000)):
         images = load_images(name)
         assert (images.num_classes, images.size) == (num_classes, 8)
         assert images.splits["test"].images.shape == (test_images, 3, 8, 8)

@@ -122,7 +122,7 @@ def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth) -> Su
         target_queries=censored_median(targets[:, 0], last_query),
         target_queries_interval=censored_median_interval(targets[:, 0], last_query),
         target_seconds=censored_median(targets[:, 1], last_second),
-        target_seconds_by_macs=math.nan if np.isnan(by_macs).any() else censored_median(by_macs, last_second),
+        target_seconds_by_macs=math.nan if np.isnan(by_macs).any() else censored_median(*by_macs.T),
         area=float(np.mean([_area(run, truth) for run in runs])),
         hypervolume=math.nan if truth.cost is None else float(np.mean([truth.hypervolume(run) for run in runs])),
         success=float(np.isfinite(targets[:, 0]).mean()),

@@ -113,16 +113,16 @@ class Truth:
         macs = np.where(self.present, self.table.macs(self.dataset).astype(np.float64), np.nan)
         return np.asarray((macs / np.nanmean(macs)) / (self.seconds / np.nanmean(self.seconds[self.present])))
 
-    def until_target_by_macs(self, run: Run) -> float:
-        """As the seconds of `until_target`, had training a cell taken time in proportion to its MACs.
+    def until_target_by_macs(self, run: Run) -> tuple[float, float]:
+        """As the seconds of `until_target`, had training a cell taken time in proportion to its MACs, and those in all.
 
         NaN for several workers, whose queries would have ended in another order.
         """
         if run.workers > 1:
-            return math.nan
+            return math.nan, math.nan
         reached = self.regret(run) <= self.trial_deviation
         used = np.cumsum(run.seconds * self.by_macs[run.cell])
-        return float(used[reached.argmax()]) if reached.any() else math.inf
+        return float(used[reached.argmax()]) if reached.any() else math.inf, float(used[-1])
 
     def front(self, cells: npt.NDArray[np.intp] | None = None) -> Floats:
         """Error in percent and first cost of those of some cells, or of all, that no other is better than, (n, 2)."""
