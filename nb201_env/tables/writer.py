@@ -277,8 +277,12 @@ class TableWriter:
 
     def copy_array(self, path: str, array: Any) -> None:
         """Write an array of another table."""
-        attributes = {key: value for key, value in array.attrs.items() if key not in ("sha256", "chunks")}
-        self._write(path, array[...], array.metadata.dimension_names, **attributes)
+        self.write_array(path, array, array[...])
+
+    def write_array(self, path: str, like: Any, values: npt.NDArray[Any]) -> None:
+        """Write values as the array of another table that is like them, but for its number of trials."""
+        attributes = {key: value for key, value in like.attrs.items() if key not in ("sha256", "chunks")}
+        self._write(path, values, like.metadata.dimension_names, **attributes)
 
     def _write_seconds(self, path: str, values: npt.ArrayLike, length: int, **attributes: Any) -> None:
         seconds = np.asarray(values, "f8")

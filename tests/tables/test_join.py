@@ -8,14 +8,23 @@ from nb201_env.tables.join import join_tables
 from nb201_env.tables.writer import TableWriter
 
 
-def write(path, dataset="cifar10", recipe="12ep", trained_on="half", split="valid", hashes=None, classes=10):
+def write(path, dataset="cifar10", recipe="12ep", trained_on="half", split="valid", hashes=None, classes=10,
+          seeds=(1, 2), loss=None, images=50):  # fmt: skip
     counts = np.random.default_rng(len(path.name)).integers(100, size=(2, 3, NUM_CELLS))
     with TableWriter(path, path.name.partition(".")[0], {"device": "abacus"}, "free", ["A", path.name]) as writer:
         writer.add_dataset(dataset, num_classes=classes, image_size=32, image_hashes=hashes,
                            latency=counts[0, 0], params=np.arange(NUM_CELLS))  # fmt: skip
-        writer.add_training(dataset, recipe, trained_on, epochs=3, images=50, epoch_seconds=counts[0, 0])
+        writer.add_training(dataset, recipe, trained_on, epochs=3, images=images, epoch_seconds=counts[0, 0])
         writer.add_split(
-            dataset, recipe, trained_on, split, images=100, epochs=[1, 2, 3], trial_seeds=[1, 2], correct=counts
+            dataset,
+            recipe,
+            trained_on,
+            split,
+            images=100,
+            epochs=[1, 2, 3],
+            trial_seeds=seeds,
+            correct=counts,
+            loss=loss,
         )
     return path
 
@@ -44,7 +53,10 @@ def test_nets_of_half_and_of_all_images(tmp_path):
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({}, "holds the nets cifar10/12ep/half, and so does a table before it"),
+        ({}, r"has trials of seeds \[1, 2\], a table before it of seeds \[1, 2\]: only different ones"),
+        ({"seeds": (2, 3)}, "only different ones can be joined"),
+        ({"seeds": None}, "has trials of seeds None"),
+        ({"seeds": (3, 4), "images": 60}, "images is 60, but 50"),
         ({"recipe": "200ep", "classes": 100}, "the macs of cifar10 differ from those in"),
         ({"recipe": "200ep", "hashes": {"half/test": "3"}}, "half/test is '3', but '2'"),
     ],
@@ -54,3 +66,21 @@ def test_what_does_not_fit_is_refused(tmp_path, other, said):
     with pytest.raises(NB201Error, match=said):
         join_tables([one, write(tmp_path / "two.zarr", **other)], tmp_path / "out.zarr", "out")
     assert not (tmp_path / "out.zarr").exists()
+
+
+def test_trials_of_other_seeds_follow(tmp_path):
+    losses = np.random.default_rng(0).random((2, 3, NUM_CELLS))
+    first = write(tmp_path / "first.zarr")
+    second = write(tmp_path / "second.zarr", seeds=(3, 4), loss=losses)
+    join_tables([first, second], tmp_path / "both.zarr.zip", "both")
+    both, one, two = (open_table(path) for path in (tmp_path / "both.zarr.zip", first, second))
+    assert both.verify() == []
+    assert len(both.trials("cifar10")) == 4
+    every = both.accuracy("cifar10", trial="all")
+    assert np.array_equal(every[:, :2], one.accuracy("cifar10", trial="all"))
+    assert np.array_equal(every[:, 2:], two.accuracy("cifar10", trial="all"))
+    assert both.attrs("cifar10/12ep/half/valid")["trial_seeds"] == [1, 2, 3, 4]
+    assert np.isnan(both.array("cifar10/12ep/half/valid/loss")[:2]).all()
+    assert np.array_equal(both.array("cifar10/12ep/half/valid/loss")[2:], losses)
+    assert np.array_equal(both.train_seconds("cifar10"), one.train_seconds("cifar10"))
+    assert both.fingerprint not in (one.fingerprint, two.fingerprint)
