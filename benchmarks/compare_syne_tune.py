@@ -15,19 +15,19 @@ happens: its `Tuner`, its event heap, and how its backend starts, pauses, resume
   kind since version 0.14, a trial is paused at each rung and perhaps resumed; we resume by `charge="resume"`.
 * `stopping`: Syne Tune's own ASHA decides, and what it had each worker do next is replayed on ours.
 
-A worker of ours begins its next query at the moment at which it ends one. In Syne Tune it begins late, for three
-reasons, which are put back one after the other:
+A worker of ours begins its next query at the moment at which it ends one. In Syne Tune it begins late, for two reasons,
+which are put back one after the other:
 
 * `_stop_or_pause_trial` moves the clock on by 1 ms twice, whatever `SimulatorConfig` says, for every pause or stop;
 * the tuner looks for results once every `tuner_sleep_time`, and fills workers only then. A trial that is to be stopped
   or paused meanwhile runs on; what it reports is dropped. The sleeps here are shorter than any epoch, so that no trial
-  runs past a rung unseen;
-* real seconds that the tuner and the scheduler take are added to the simulated clock.
+  runs past a rung unseen.
 
 Without them order and times must be the same. With each of them, the end of a query must be ours plus how late its
-worker began it and all queries before, and nothing may begin later than a sleep and four times 2 ms. Real time has no
-bound, and on a busy machine a trial may run past a rung in it: it is shown, not judged. The delays of `SimulatorConfig`, 50 ms each unless set, are constants that we do not have; they are
-set to 0. Exits with 1 if any of this does not hold.
+worker began it and all queries before, and nothing may begin later than a sleep and four times 2 ms. Two things are
+switched off: the real seconds that the tuner takes, which Syne Tune adds to its clock, for they differ from run to run;
+and the delays of `SimulatorConfig`, 50 ms each unless set, constants that we do not have. Exits with 1 if any of this
+does not hold.
 """
 
 from __future__ import annotations
@@ -96,21 +96,19 @@ class Clock:
     name: str
     sleep: float | None = None
     steps: bool = True
-    real: bool = False
 
     @property
     def latest(self) -> float:
         """How much later than the end of a query its worker may begin the next one: all workers may be paused first."""
-        return float("inf") if self.real else (self.sleep or 0.0) + self.steps * WORKERS * 2 * STEP
+        return (self.sleep or 0.0) + self.steps * WORKERS * 2 * STEP
 
 
 CLOCKS = (
-    Clock("none of the three", steps=False),
+    Clock("none of the two", steps=False),
     Clock("2 ms a pause or stop"),
     Clock("and looks every 20 ms", 0.02),
     Clock("and looks every 5 ms", 0.005),
     Clock("and looks every 0.5 ms", 0.0005),
-    Clock("every 0.5 ms, and real time", 0.0005, real=True),
 )
 
 
@@ -150,7 +148,7 @@ class TimeKeeper(SimulatedTimeKeeper):
 
     def real_time_since_last_recent_exit(self) -> float:
         """Real seconds that the tuner and the scheduler took, which the backend adds to the clock."""
-        return super().real_time_since_last_recent_exit() if self._clock.real else 0.0
+        return 0.0
 
     def wake_at(self, time: float) -> None:
         """Move on to an event."""
@@ -306,8 +304,11 @@ def syne_tune(case: Case, column: Column, clock: Clock) -> list[Event]:
     if case.searcher:
         scheduler = Asking(case.searcher(column), case.queries)
     else:
-        space, halving = {"cell": randint(0, NUM_CELLS - 1)}, {"max_t": LAST, "grace_period": 1, "reduction_factor": 2}
-        scheduler = StoppingASHA(space, "accuracy", "epoch", do_minimize=False, random_seed=SEED, **halving)
+        cells = np.random.default_rng(SEED).choice(NUM_CELLS, 2 * STARTED, replace=False).tolist()
+        scheduler = StoppingASHA(
+            {"cell": randint(0, NUM_CELLS - 1)}, "accuracy", "epoch", do_minimize=False, max_t=LAST, grace_period=1,
+            reduction_factor=2, points_to_evaluate=[{"cell": cell} for cell in cells],
+        )  # fmt: skip
     with contextlib.redirect_stdout(io.StringIO()):
         Tuner(
             Backend(column, clock),
@@ -404,7 +405,7 @@ def faults(clock: Clock, found: Comparison) -> list[str]:
     """What does not hold."""
     exact = clock is CLOCKS[0]
     checks = {
-        "lateness does not explain the times": found.left <= ROUNDING or clock.real,
+        "lateness does not explain the times": found.left <= ROUNDING,
         "a query began too late": found.latest <= clock.latest + ROUNDING,
         "the order differs": found.moved == 0 or not exact,
         "the queries differ": found.alike or not exact,
