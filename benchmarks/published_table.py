@@ -1,6 +1,6 @@
-"""What agents reach on `published`, as rows of Markdown: `python benchmarks/published_table.py FOLDER…`.
+"""What agents reach on `published`, in Markdown: `python benchmarks/published_table.py [20,50,100,300] FOLDER…`.
 
-Of each agent and data set: mean regret after 20, 50, 100 and 300 queries in points, and medians until within one trial
+Of each agent and data set: mean regret after some numbers of queries in points, and medians until within one trial
 deviation of the best: distinct queries, and thousands of simulated seconds as tabulated and in proportion to MACs.
 """
 
@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 from nb201_agents.harness.results import Run, read_runs
 from nb201_agents.harness.stats import censored_median
 from nb201_agents.harness.truth import truth_of
 
-AT = (20, 50, 100, 300)
+AFTER = (20, 50, 100, 300)
 SETS = ("cifar10", "cifar100", "ImageNet16-120")
 
 
-def reached(runs: list[Run]) -> tuple[str, float]:
+def reached(runs: list[Run], after: Sequence[int]) -> tuple[str, float]:
     """The cells of one agent on one data set, and the largest standard error of its regrets."""
     truth = truth_of(runs[0])
-    regrets = np.array([[truth.regret(run)[min(at, run.cell.size) - 1] for at in AT] for run in runs])
+    regrets = np.array([[truth.regret(run)[min(at, run.cell.size) - 1] for at in after] for run in runs])
     errors = regrets.std(axis=0, ddof=1) / math.sqrt(len(runs))
     queries, seconds = np.array([truth.until_target(run) for run in runs]).T
     ends = np.array([(run.distinct[-1], run.ended[-1]) for run in runs]).T
@@ -33,14 +34,16 @@ def reached(runs: list[Run]) -> tuple[str, float]:
     )
 
 
-def main(folders: list[str]) -> None:
-    results = {}
-    for folder in folders:
+def main(arguments: list[str]) -> None:
+    has_numbers = arguments[0].replace(",", "").isdecimal()
+    after = tuple(map(int, arguments[0].split(","))) if has_numbers else AFTER
+    results: dict[tuple[str, str], list[Run]] = {}
+    for folder in arguments[has_numbers:]:
         results |= {key: runs for key, runs in read_runs(folder).items() if len(runs) > len(results.get(key, []))}
     for dataset in SETS:
-        rows = {agent: reached(runs) for (name, agent), runs in results.items() if name == dataset}
+        rows = {agent: reached(runs, after) for (name, agent), runs in results.items() if name == dataset}
         print(f"\n{dataset}; standard errors of regrets at most {max(error for _, error in rows.values()):.2f}\n")
-        for agent in sorted(rows, key=lambda name: rows[name][0].split(" / ")[2]):
+        for agent in sorted(rows, key=lambda name: rows[name][0].split(" / ")[-2]):
             print(f"| {agent} | {len(results[dataset, agent])} | {rows[agent][0]} |")
 
 

@@ -9,11 +9,17 @@ import sys
 from pathlib import Path
 
 from check import HERE, LEAST_RUNS
+from nb201_agents.harness.protocols import PROTOCOLS
 from nb201_agents.harness.results import file_of
+
+from nb201_env import NB201Error, checks
 
 
 def add(results: Path, protocol: str, agent: str) -> None:
     """Compress the first runs of an agent on every data set into the protocol's folder, and put a card beside them."""
+    checks.one_of("protocol", protocol, tuple(PROTOCOLS))
+    if not list(results.glob(f"*/{file_of(results, 'any', agent).name}")):
+        raise NB201Error(f"{results} has no runs of {agent}")
     for dataset in sorted(folder.name for folder in results.iterdir() if folder.is_dir()):
         source, target = (file_of(folder, dataset, agent) for folder in (results, HERE / protocol))
         if not source.exists():

@@ -21,6 +21,8 @@ def problems_of(folder: Path) -> list[str]:
     """What is wrong with the entries of one protocol."""
     if folder.name not in PROTOCOLS:
         return [f"{folder.name} is no protocol; those are {', '.join(PROTOCOLS)}"]
+    if large := [file.name for file in folder.glob("*/*") if file.stat().st_size > MOST_BYTES]:
+        return [f"{folder.name}: {large[0]} takes more than {MOST_BYTES:,} bytes"]
     setups, _ = setups_of(PROTOCOLS[folder.name])
     results = read_runs(folder)
     problems = validate(folder)
@@ -51,7 +53,8 @@ def unlike(runs: list[Run], setup: Setup) -> list[str]:
 
 def main() -> None:
     """Print what is wrong, and exit with 1 if anything is."""
-    problems = [one for folder in sorted(HERE.iterdir()) if folder.is_dir() for one in problems_of(folder)]
+    folders = sorted(folder for folder in HERE.iterdir() if folder.is_dir() and folder.name[0] not in "_.")
+    problems = [one for folder in folders for one in problems_of(folder)]
     print("\n".join(problems) or "every entry is valid")
     sys.exit(bool(problems))
 

@@ -133,7 +133,7 @@ def test_generate_and_merge(tmp_path):
     assert "digits / 1ep-mini / valid" in nb201("table", "info", tmp_path / "j.zarr.zip").stdout
     result = nb201("table", "join", "mini", "mini", "--out", tmp_path / "k.zarr.zip")
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-    assert "so does a table before it" in result.stderr
+    assert "only different ones can be joined" in result.stderr
     for bad, message in (
         (["--cells", "5"], "--cells must be a:b, got '5'"),
         (["--shard", "2/2"], "--shard i/n with 0 <= i < n, got 1 and 2/2"),

@@ -176,13 +176,17 @@ def agent_of(name: str) -> tuple[Callable[..., Any], dict[str, Any]]:
 
 
 _START_OPTIONS = ("start", "starts")
+_MOST_OPTIONS = 4_000  # characters
 
 
 def started(task: Task, options: dict[str, Any]) -> Task:
     """A task that begins with the first cells on offer of an order, whose options are taken out of an agent's."""
-    order, count = (options.pop(key, default) for key, default in zip(_START_OPTIONS, (None, START_CELLS), strict=True))
+    order, count = options.pop("start", None), options.pop("starts", None)
     if order is None:
+        if count is not None:
+            raise NB201Error(f"starts={count} says how many cells of an order to begin with: name it by start=")
         return task
+    count = START_CELLS if count is None else count
     cells = [cell for cell in order_of(str(order)).tolist() if task.present[cell]]
     return replace(task, start=tuple(cells[: checks.whole("starts", count, 1, NUM_CELLS)]))
 
@@ -240,12 +244,15 @@ def options_of(text: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for part in text.split(",") if text else ():
         key, equals, value = part.partition("=")
-        if not key.isidentifier() or not equals or not value:
+        if not key.isidentifier() or not equals or not value or len(text) > _MOST_OPTIONS:
             raise NB201Error(f"options are written as sample=10,mutation=node-first, got {checks.shown(text)}")
+        if key in options:
+            raise NB201Error(f"the option {key} is given twice in {checks.shown(text)}")
         try:
-            options[key] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            options[key] = value
+            found = ast.literal_eval(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            found = value
+        options[key] = found if found is None or isinstance(found, int | float | str) else value
     return options
 
 

@@ -16,6 +16,8 @@ from nb201_env.space import NUM_CELLS
 
 Floats = npt.NDArray[np.float64]
 
+_MOST_WEIGHT, _MOST_EXCESS = 1e6, 1e9
+
 OBJECTIVES = ("error", "params", "macs", "latency", "train_seconds")
 
 
@@ -50,6 +52,11 @@ class Objectives:
             if missing := np.count_nonzero(np.isnan(costs)):
                 raise MissingDataError(f"{missing} cells of {column.dataset} have no {name}: leave that objective out")
         self._is_error = np.array([name == "error" for name in wanted])
+        with np.errstate(invalid="ignore"):
+            too_low = np.nanmax(self._costs[column.present], axis=0) > _MOST_EXCESS * self._limits
+        if too_low.any():
+            name = self.names[int(too_low.argmax())]
+            raise NB201Error(f"the limit of {name} is less than a billionth of what the dearest cell has: raise it")
         self._largest = np.where(self._is_error, 1.0, np.nanmax(self._costs, axis=0))
 
     def vector(self, index: npt.ArrayLike, accuracy: npt.ArrayLike) -> Floats:
@@ -84,7 +91,10 @@ def checked_objectives(wanted: object) -> dict[str, float | str]:
             _limit(name, value)
             checked[name] = value
         else:
-            checked[name] = checks.number(f"the weight of {name}", value, 0.0, fix=", or a limit '<=X'")
+            weight = checks.number(f"the weight of {name}", value, 0.0, fix=", or a limit '<=X'")
+            if weight > _MOST_WEIGHT:
+                raise NB201Error(f"the weight of {name} must be at most {_MOST_WEIGHT:g}, got {value!r}")
+            checked[name] = weight
     return checked
 
 

@@ -3,7 +3,7 @@
     workers = Workers(Oracle.open("published", "cifar10", budget=200_000), count=4)
     while workers.has_free and workers.submit(choose()):
         ...
-    result, started = workers.wait()
+    result, started, number = workers.wait()
 
 Time on the wall is simulated too: a query takes as long as it costs, and nothing else takes any.
 """
@@ -19,16 +19,21 @@ from nb201_env.space import Cell
 
 
 class Finished(NamedTuple):
-    """A query that has ended: what it observed, and when it began, in seconds on the wall."""
+    """A query that has ended: what it observed, when it began in seconds on the wall, and which it was, from 0."""
 
     result: Evaluation
     started: float
+    number: int
 
 
 class Workers:
     """Workers that train one cell each at a time, and the time on the wall.
 
-    A query is charged when it begins. What has begun is finished and seen, even where the budget ends meanwhile.
+    A query is charged when it begins. What has begun is finished and seen, even where the budget ends meanwhile. Unless
+    every query pays in full, one of a cell that is being trained waits for that training, on which it builds.
+
+    The oracle knows what a query observes as soon as it begins: while queries run, its incumbent and its accounts are
+    ahead of what a searcher may know.
 
     Args:
         oracle: the search, whose budget is that of all workers together.
@@ -43,6 +48,8 @@ class Workers:
         self._count = checks.whole("workers", count, 1, 10**6)
         self._running: list[tuple[float, int, Finished]] = []  # by the time of their end, then of their beginning
         self._submitted = 0
+        self._builds_on_what_was = oracle.rules.charge != "fresh"
+        self._trained_until: dict[int, float] = {}  # by cell, when its last query ends
         self.now = 0.0
 
     @property
@@ -59,8 +66,9 @@ class Workers:
         checks.whole("idle workers", self._count - len(self._running), 1)
         result = self._oracle.query(cell, epoch)
         if result.observed:
-            ends = self.now + result.seconds
-            heapq.heappush(self._running, (ends, self._submitted, Finished(result, self.now)))
+            starts = max(self.now, self._trained_until.get(result.index, 0.0)) if self._builds_on_what_was else self.now
+            ends = self._trained_until[result.index] = starts + result.seconds
+            heapq.heappush(self._running, (ends, self._submitted, Finished(result, starts, self._submitted)))
             self._submitted += 1
         return result.observed
 

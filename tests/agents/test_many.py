@@ -23,6 +23,7 @@ AGENTS = (
     "rea-50(start=params,starts=60)",
     "local-search(start=params,starts=20)",
     "reinforce(start=params)",
+    "rea(population=30,sample=300)",
 )
 SETUPS = {
     "queries": Setup(max_queries=150),

@@ -71,3 +71,21 @@ def test_resuming_pays_for_further_epochs_alone():
 def test_bad_numbers_of_workers(count):
     with pytest.raises(NB201Error, match="workers must be a whole number"):
         Workers(Oracle.open("published", "cifar10"), count)
+
+
+@pytest.mark.parametrize(("charge", "epochs"), [("resume", (8, 8)), ("resume", (1, 8)), ("cached", (8, 8))])
+def test_a_query_that_builds_on_a_running_one_waits_for_it(charge, epochs):
+    oracle = Oracle.open("mini", "digits", rungs=[1, 8], charge=charge, max_queries=9)
+    workers = Workers(oracle, 2)
+    assert all(workers.submit(6111, epoch) for epoch in epochs)
+    first, second = workers.wait(), workers.wait()
+    assert (first.started, first.result.epoch, second.result.epoch) == (0.0, *epochs)
+    assert second.started == first.result.seconds
+    assert workers.now == second.started + second.result.seconds
+
+
+def test_queries_that_pay_in_full_wait_for_nothing():
+    workers = Workers(Oracle.open("mini", "digits", max_queries=9), 2)
+    assert workers.submit(6111)
+    assert workers.submit(6111)
+    assert (workers.wait().started, workers.wait().started) == (0.0, 0.0)

@@ -19,6 +19,7 @@ from typing import Any
 from nb201_agents.harness.results import checked_header, file_of, read_file
 from nb201_agents.harness.run import check_agent, is_made_as_arrays, run, run_many
 from nb201_agents.harness.setup import Setup
+from nb201_agents.searcher import start_of
 from nb201_env import Evaluation, NB201Error, checks, open_table
 from nb201_env.files import locked, regular, replacing, sweep
 from nb201_env.parallel import in_order, run_tasks
@@ -65,8 +66,8 @@ def _text(setup: Setup, header: dict[str, Any], results: Sequence[Evaluation | F
     """A run as its part of the result file."""
     rows = []
     for one in results:
-        result, *started = one if isinstance(one, Finished) else (one,)
-        row = [result.index, result.epoch, result.trial, result.accuracy, result.seconds, *started]
+        result, *when = one if isinstance(one, Finished) else (one,)
+        row = [result.index, result.epoch, result.trial, result.accuracy, result.seconds, *when]
         rows.append([*row, result.worth] if setup.objectives else row)
     return "".join(json.dumps(line) + "\n" for line in (header, *rows))
 
@@ -179,11 +180,14 @@ class ResultFile:
 
 def _runs_there(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> int:
     """How many of these runs a file holds, the first ones; others are an error, so that nothing is overwritten."""
+    if file.with_name(f"{file.name}.xz").exists():
+        raise NB201Error(f"{file}.xz holds compressed results, which do not grow; name another folder with --out")
     if not file.exists():
         return 0
     headers = [run.header for run in read_file(file)]
     about = setup.env, setup.plain(), agent
     same_rules = all((one["env"]["id"], one["env"]["kwargs"], one["agent"]) == about for one in headers)
+    same_rules &= all(one.get("start") == start_of(agent) for one in headers)
     same_rules &= all(one["env"].get("options", dict(setup.env_options)) == dict(setup.env_options) for one in headers)
     if not same_rules or [header["seed"] for header in headers] != list(range(seed, seed + len(headers))):
         raise NB201Error(f"{file} holds runs with other settings or seeds; name another folder with --out")

@@ -33,7 +33,8 @@ def checklist(folder: str | os.PathLike[str], results: Mapping[tuple[str, str], 
     tuned = sorted(
         {f"{header['agent']} on {', '.join(header['tuned_on'])}" for header in headers if header["tuned_on"]}
     )
-    learnt = sorted({header["agent"] for header in headers if header["pretrained_on"]})
+    learnt = sorted({f"{one['agent']} on {', '.join(one['pretrained_on'])}" for one in headers if one["pretrained_on"]})
+    learnt += sorted({f"{one['agent']}: an order of cells" for one in headers if "start" in one})
     recipes = sorted({f"{header['recipe']}, epoch {header['epoch']}" for header in headers})
     tables = sorted({header["fingerprint"][:12] for header in headers})
     versions = headers[0]["versions"]
@@ -43,7 +44,7 @@ def checklist(folder: str | os.PathLike[str], results: Mapping[tuple[str, str], 
         Item("The training pipeline and its settings are released", True,
              f"recipe {'; '.join(recipes)}, stored in the table {', '.join(tables)}"),
         Item("The code of the search methods is released", True,
-             f"nb201-env {versions.get('nb201-env', 'of an unknown version')}, agents by name and options"),
+             f"nb201-env {versions.get('nb201-env', 'of an unknown version')}; agents of other packages are not known"),
         Item("All methods use the same search space, data sets and training", True,
              "one table by its fingerprint; runs of unlike rules are refused"),
         Item("All methods are compared under the same budget, over time", True, "curves against simulated seconds"),

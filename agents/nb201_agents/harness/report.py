@@ -36,7 +36,7 @@ COLUMNS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("queries to target", lambda row: _time(row.target_queries)),
     ("95 %", lambda row: " to ".join(_time(end) for end in row.target_queries_interval)),
     ("seconds to target", lambda row: _time(row.target_seconds)),
-    ("reached", lambda row: f"{100 * row.success:.0f} %"),
+    ("reached", lambda row: "none" if math.isnan(row.success) else f"{100 * row.success:.0f} %"),
     ("seconds to target, by MACs", lambda row: _time(row.target_seconds_by_macs)),
     ("regret over log time", lambda row: _value(row.area)),
     ("hypervolume", lambda row: "none" if math.isnan(row.hypervolume) else f"{100 * row.hypervolume:.1f} %"),
@@ -74,7 +74,11 @@ def write_report(
         import matplotlib
     except ImportError:
         raise NB201Error("a report needs matplotlib: pip install 'nb201-env[report]'") from None
-    style: Any = {"svg.hashsalt": "nb201", "svg.fonttype": "none"}  # the same page from the same results, text as text
+    style: Any = {
+        "svg.hashsalt": "nb201",
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+    }  # the same page from the same results, text as text
     sections = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         by_agent = {agent: runs for (name, agent), runs in results.items() if name == dataset}
@@ -109,7 +113,7 @@ def _section(truth: Truth, rows: list[Summary], figures: list[str], by_agent: di
     facts = (
         f"Table {kwargs['table']} ({header['fingerprint'][:12]}), recipe {header['recipe']}, epoch {header['epoch']}, "
         f"{kwargs['split']} accuracy, trial {kwargs['trial']}; {' and '.join(limits)}, {kwargs['charge']} charging. "
-        f"Best mean accuracy {truth.mean[truth.best]:.2f} % (cell {truth.best}). {_target(truth)} "
+        f"Best cell: {truth.best}, mean accuracy {truth.mean[truth.best]:.2f} %. {_target(truth)} "
         f"Final: {final} of the chosen cell. " + (f"Settings: {tuning}. " if tuning else "") + warning(rows)
     )
     notes = "".join(f"<p>{html.escape(f'{row.agent}: {row.note}.')}</p>" for row in rows if row.note)

@@ -31,9 +31,10 @@ ROW = ("cell", "epoch", "trial", "reward", "seconds")
 def fields(workers: int, has_objectives: bool) -> tuple[str, ...]:
     """Fields of a row: `ROW`, and what several workers or objectives add to it.
 
-    These are: when the query began, in simulated seconds on the wall, and what the cell is worth by the objectives.
+    These are: when the query began, in simulated seconds on the wall, and which query it was, from 0, in the order in
+    which they were charged; and what the cell is worth by the objectives.
     """
-    return (*ROW, *(("started",) if workers > 1 else ()), *(("worth",) if has_objectives else ()))
+    return (*ROW, *(("started", "number") if workers > 1 else ()), *(("worth",) if has_objectives else ()))
 
 
 def file_of(folder: Path, dataset: str, agent: str) -> Path:
@@ -57,6 +58,7 @@ class Run:
         seconds: simulated GPU-seconds charged.
         started: simulated seconds on the wall at which each query began.
         ended: the same at which it was observed.
+        number: which query it was, from 0, in the order in which they were charged.
         worth: what each cell is worth by the objectives, its reward where there are none.
     """
 
@@ -68,6 +70,7 @@ class Run:
     seconds: Floats
     started: Floats
     ended: Floats
+    number: Ints
     worth: Floats
 
     @cached_property
@@ -89,8 +92,8 @@ class Run:
 
     @cached_property
     def begun(self) -> Ints:
-        """Positions of the queries in the order in which they began."""
-        return np.argsort(self.started, kind="stable") if self.workers > 1 else np.arange(self.cell.size)
+        """Positions of the queries in the order in which they were charged."""
+        return np.argsort(self.number, kind="stable")
 
     @property
     def workers(self) -> int:
@@ -168,7 +171,11 @@ def read_file(file: Path) -> list[Run]:
             elif not runs:
                 raise ValueError("a row before any header")
             else:
-                runs[-1][1].append(_checked_row(record))
+                header, rows = runs[-1]
+                rows.append(_checked_row(record))
+                said = header.get("queries")
+                if not isinstance(said, int) or len(rows) > said:
+                    raise ValueError(f"a run has more rows than the {checks.shown(said)} that its header says")
         if not runs:
             raise ValueError("it has no run")
         found = [_run(header, rows, file) for header, rows in runs]
@@ -282,12 +289,15 @@ def _run(header: dict[str, Any], rows: list[Any], file: Path) -> Run:
         raise ValueError(f"the queries of the run of seed {header['seed']} are not in the order in which they ended")
     cells, epochs, trials = (column[name].astype(np.int64) for name in ROW[:3])
     reward, started = column["reward"], column.get("started", ended - seconds)
-    return Run(header, cells, epochs, trials, reward, seconds, started, ended, column.get("worth", reward))
+    order = np.arange(len(rows)) if "number" not in column else column["number"].astype(np.int64)
+    if not np.array_equal(np.sort(order), np.arange(len(rows))):
+        raise ValueError(f"the queries of the run of seed {header['seed']} are not numbered from 0, each once")
+    return Run(header, cells, epochs, trials, reward, seconds, started, ended, order, column.get("worth", reward))
 
 
 _RANGES = {
     "cell": (0, NUM_CELLS - 1), "epoch": (1, MAX_EPOCH), "trial": (-1, 10**6), "reward": (0, 1),
-    "seconds": (0, MAX_SECONDS), "started": (0, 1e6 * MAX_SECONDS), "worth": (-1e12, 1),
+    "seconds": (0, MAX_SECONDS), "started": (0, 1e6 * MAX_SECONDS), "number": (0, 1e9), "worth": (-1e12, 1),
 }  # fmt: skip
 
 

@@ -56,10 +56,11 @@ class Summary:
         target_seconds: the same median in simulated seconds.
         target_seconds_by_macs: the same, had a training taken time in proportion to the cell's MACs; NaN for several
             workers.
-        area: mean regret over the logarithm of simulated seconds, from the mean cost of a query to the end.
+        area: mean regret over the logarithm of simulated seconds, from the mean cost of a query to the end of the
+            budget or, without one, of the longest run on the data set.
         hypervolume: with objectives, the area that the observed cells dominate in error and the first cost, by their
             mean accuracies, as a share of what all cells do; NaN without a cost.
-        success: share of runs that came within it.
+        success: share of runs that came within it; NaN, as are the times, where the table has no deviation.
         note: what a reader must know, such as runs that observed nothing.
         p_value: that its last regret equals the best agent's, by a paired bootstrap over the seeds that both have, with
             Holm's correction for all agents on the data set; 1 for the best itself, NaN with no common seed.
@@ -94,7 +95,7 @@ class Summary:
         return self.p_value > LEVEL
 
 
-def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth) -> Summary:
+def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth, horizon: float) -> Summary:
     """Reduce the runs of one agent on one data set; numbers are NaN, and times inf, where none observed anything."""
     note = _note(runs)
     runs = [run for run in runs if run.cell.size]
@@ -107,7 +108,7 @@ def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth) -> Su
     targets = np.array([truth.until_target(run) for run in runs])
     by_macs = np.array([truth.until_target_by_macs(run) for run in runs])
     last_query, last_second = np.array([(run.distinct[-1], run.ended[-1]) for run in runs]).T
-    return Summary(
+    found = Summary(
         dataset,
         agent,
         runs=len(runs),
@@ -123,19 +124,30 @@ def summarize(dataset: str, agent: str, runs: Sequence[Run], truth: Truth) -> Su
         target_queries_interval=censored_median_interval(targets[:, 0], last_query),
         target_seconds=censored_median(targets[:, 1], last_second),
         target_seconds_by_macs=math.nan if np.isnan(by_macs).any() else censored_median(*by_macs.T),
-        area=float(np.mean([_area(run, truth) for run in runs])),
+        area=float(np.mean([_area(run, truth, horizon) for run in runs])),
         hypervolume=math.nan if truth.cost is None else float(np.mean([truth.hypervolume(run) for run in runs])),
         success=float(np.isfinite(targets[:, 0]).mean()),
         note=note,
     )
+    if not math.isnan(truth.trial_deviation):
+        return found
+    nan = math.nan
+    return replace(found, target_queries=nan, target_queries_interval=(nan, nan), target_seconds=nan,
+                   target_seconds_by_macs=nan, success=nan)  # fmt: skip
 
 
-def _area(run: Run, truth: Truth) -> float:
-    """Mean regret over the logarithm of seconds, from a mean query to the budget's end or, without one, the run's."""
-    budget = run.header["env"]["kwargs"]["budget"]
-    start = float(np.nanmean(np.where(truth.present, truth.seconds, np.nan)))
-    end = (float(run.ended[-1]) if budget is None else budget) / run.workers
-    return log_area(run.ended, truth.regret(run), start, max(end, 1.01 * start))
+def _area(run: Run, truth: Truth, horizon: float) -> float:
+    """Mean regret over the logarithm of seconds, from a mean query to a horizon."""
+    start = float(truth.seconds[truth.present].mean())
+    return log_area(run.ended, truth.regret(run), start, max(horizon, 1.01 * start)) if start > 0 else math.nan
+
+
+def horizon_of(runs: Sequence[Run]) -> float:
+    """Seconds on the wall to which the runs on one data set are compared: the budget's, or else of the longest run."""
+    kwargs = runs[0].header["env"]["kwargs"]
+    if kwargs["budget"] is not None:
+        return float(kwargs["budget"] / kwargs["workers"])
+    return max((float(run.ended[-1]) for run in runs if run.cell.size), default=0.0)
 
 
 def _note(runs: Sequence[Run]) -> str:
@@ -163,7 +175,11 @@ def summaries_of(results: Results, table: str | None = None) -> list[Summary]:
     """As `summaries`, of results that were read."""
     truths = {key: truth_of(runs[0], table) for key, runs in results.items()}
     refuse_unlike(results)
-    rows = [summarize(*key, runs, truths[key]) for key, runs in results.items()]
+    horizons = {
+        dataset: horizon_of([run for (name, _), runs in results.items() if name == dataset for run in runs])
+        for dataset, _ in results
+    }
+    rows = [summarize(*key, runs, truths[key], horizons[key[0]]) for key, runs in results.items()]
     last = {
         key: {run.header["seed"]: float(truths[key].regret(run)[-1]) for run in runs if run.cell.size}
         for key, runs in results.items()

@@ -84,7 +84,7 @@ class Truth:
             published = open_table("published")
             is_same = self.table is not published and self.dataset in published.datasets
             return truth(published, self.dataset).trial_deviation if is_same else math.nan
-        top = np.argsort(-self.mean, kind="stable")[:TOP_CELLS]
+        top = np.argsort(-self.mean, kind="stable")[: min(TOP_CELLS, int(self.present.sum()))]
         with np.errstate(invalid="ignore", divide="ignore"):
             return float(np.sqrt(np.nanmean(np.nanvar(self.by_trial[top], axis=1, ddof=1))))
 
@@ -118,7 +118,7 @@ class Truth:
 
         NaN for several workers, whose queries would have ended in another order.
         """
-        if run.workers > 1:
+        if run.workers > 1 or not self.seconds[self.present].all():
             return math.nan, math.nan
         reached = self.regret(run) <= self.trial_deviation
         used = np.cumsum(run.seconds * self.by_macs[run.cell])
@@ -148,10 +148,13 @@ class Truth:
         return hypervolume(self.front(), np.nanmax(self._points, axis=0))
 
     def hypervolume(self, run: Run) -> float:
-        """Area that the observed cells dominate, as a share of what all cells do; NaN without a cost."""
+        """Area that the cells observed at the highest epoch dominate, as a share of all cells'; NaN without a cost."""
         if self.cost is None:
             return math.nan
-        return hypervolume(self.front(run.cell), np.nanmax(self._points, axis=0)) / self._all_dominate
+        return (
+            hypervolume(self.front(run.cell[run.epoch == run.epoch.max()]), np.nanmax(self._points, axis=0))
+            / self._all_dominate
+        )
 
     def until_best(self, run: Run) -> tuple[float, float]:
         """Distinct queries and seconds until the incumbent is the cell of highest mean."""

@@ -86,7 +86,7 @@ def problems_of(run: Run, oracle: Oracle) -> Iterator[str]:
 
 def _worker_problem(run: Run) -> str | None:
     """What is wrong with the times at which several workers began, None if nothing is."""
-    starts, ends = run.started[run.begun], np.sort(run.ended)
+    starts, ends = np.sort(run.started), np.sort(run.ended)
     for number, start in enumerate(starts[run.workers :].tolist() if run.workers > 1 else ()):
         if start < ends[number]:  # a query begins when one has ended for each before it, but for the first few
             return f"row {run.begun[number + run.workers] + 1} begins before any of {run.workers} workers is idle"

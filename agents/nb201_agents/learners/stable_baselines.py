@@ -26,7 +26,7 @@ class StableBaselines:
         task: what is searched.
         rng: not drawn from; the seed of `train` decides.
         num_envs: lanes of a vector environment, which share the search.
-        tensorboard: folder in which each run's losses and returns are logged.
+        tensorboard: folder in which each run's losses and returns are logged, by data set.
     """
 
     tuned_on: ClassVar[tuple[str, ...]] = ("cifar10",)
@@ -40,6 +40,7 @@ class StableBaselines:
         require(self.algorithm, "torch", self.package)
         if tensorboard:
             require(self.algorithm, "tensorboard", extra="tensorboard")
+        self._dataset = task.dataset
         self.num_envs, self._tensorboard = checks.whole("num_envs", num_envs, 1, 10_000), tensorboard
 
     def train(self, env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], seed: int) -> None:
@@ -63,7 +64,7 @@ class StableBaselines:
             self.note = f"{self.algorithm} made no update before the budget ended"
 
     def _scaled(self) -> dict[str, Any]:
-        """The settings, with as many cells from one update to the next whatever the number of lanes."""
+        """The settings; what updates every `n_steps` does so after as many cells whatever the number of lanes."""
         steps = self.settings.get("n_steps")
         return self.settings if steps is None else self.settings | {"n_steps": max(1, steps // self.num_envs)}
 
@@ -73,7 +74,7 @@ class StableBaselines:
             return []
         from stable_baselines3.common.logger import TensorBoardOutputFormat
 
-        return [TensorBoardOutputFormat(f"{self._tensorboard}/{self.algorithm}-{seed}")]
+        return [TensorBoardOutputFormat(f"{self._tensorboard}/{self._dataset}/{self.algorithm}-{seed}")]
 
 
 class PPO(StableBaselines):
@@ -130,3 +131,7 @@ class MaskablePPO(StableBaselines):
     algorithm = "MaskablePPO"
     settings: ClassVar[dict[str, Any]] = {**PPO.settings, "n_steps": 30, "batch_size": 30, "ent_coef": 0.003}
     env_arguments: ClassVar[dict[str, Any]] = {"mask": "unseen"}
+
+    def __init__(self, task: Task, rng: np.random.Generator, tensorboard: str = ""):
+        # lanes of one wave do not see what the others are building, so that they would build the same cell
+        super().__init__(task, rng, tensorboard=tensorboard)

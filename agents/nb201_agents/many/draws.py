@@ -35,6 +35,8 @@ class ManyDraws:
 
     def uniform(self, rows: Rows, count: int) -> Floats:
         """The next numbers from 0 to 1 of some rows, (n, count)."""
+        if count > _AHEAD:
+            return np.concatenate((self.uniform(rows, _AHEAD), self.uniform(rows, count - _AHEAD)), axis=1)
         for row in rows[self._used[rows] + count > _AHEAD].tolist():
             left = _AHEAD - self._used[row]
             self._ahead[row, :left] = self._ahead[row, self._used[row] :]

@@ -55,7 +55,8 @@ class DEHB(Hyperband):
         brackets = bracket_sizes(len(self._task.epochs), self._eta)
         shares = [max(dict(one).get(rung, 0) for one in brackets) for rung in range(len(self._task.epochs))]
         self._sizes = [max(share, _LEAST_MEMBERS) for share in shares]
-        members = [self._of_cell(self._draws.cell()) for _ in range(brackets[0][0][1])]
+        first = min(brackets[0][0][1], self._task.cells.size)  # no bracket needs more cells than there are
+        members = [self._of_cell(self._draws.cell()) for _ in range(first)]
         for rung, count in brackets[0]:
             found = []
             for vector, _ in sorted(members, key=lambda member: -member[1])[:count]:

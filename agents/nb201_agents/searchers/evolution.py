@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from nb201_agents.searcher import Draws, Query, Task
-from nb201_env import EDGES, NEIGHBORS, OPS, Evaluation, checks
+from nb201_env import EDGES, NEIGHBORS, NUM_CELLS, OPS, Evaluation, checks
 
 MUTATIONS = ("edge", "node-first")
 
@@ -44,7 +44,8 @@ class RegularizedEvolution:
     ):
         checks.one_of("mutation", mutation, MUTATIONS)
         checks.truth("repeats", repeats)
-        population, sample = checks.whole("population", population, 1), checks.whole("sample", sample, 1)
+        population = checks.whole("population", population, 1, NUM_CELLS)
+        sample = checks.whole("sample", sample, 1, NUM_CELLS)
         self._draws, self._num_cells, self._present = Draws(task, rng), task.cells.size, task.present
         self._size = population
         self._sample = sample

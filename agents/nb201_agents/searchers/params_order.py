@@ -9,13 +9,13 @@ from nb201_env import NUM_CELLS, PARAMS, Evaluation
 
 
 class ParamsOrder:
-    """Asks for each cell once, by falling parameter count, ties in random order."""
+    """Asks for each cell once, after the task's start by falling parameter count, ties in random order."""
 
     is_asynchronous: ClassVar[bool] = True
 
     def __init__(self, task: Task, rng: np.random.Generator):
         order = np.lexsort((rng.random(NUM_CELLS), -PARAMS))
-        self._order = iter(order[task.present[order]].tolist())
+        self._order = iter(dict.fromkeys([*task.start, *order[task.present[order]].tolist()]))
 
     def ask(self) -> Query | None:
         """The next cell in order, None after the last."""

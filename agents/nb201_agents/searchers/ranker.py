@@ -132,6 +132,6 @@ def _coefficients(kernel: Floats, values: Floats) -> Floats:
         curve = curve + curve.T
         hessian = np.diag(curve.sum(axis=1)) - curve
         # the step d in a solves (H K + PENALTY) d = -(slope + PENALTY a)
-        matrix = np.einsum("ij,jk->ik", hessian, kernel) + PENALTY * np.eye(values.size)
+        matrix = hessian @ kernel + PENALTY * np.eye(values.size)
         a = a - lu_solve(lu_factor(matrix), slope + PENALTY * a)
     return np.asarray(a)

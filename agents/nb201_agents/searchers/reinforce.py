@@ -13,7 +13,7 @@ from nb201_env import ALL_OPS, EDGES, OPS, Evaluation, NB201Error, checks, index
 Floats = npt.NDArray[np.float64]
 
 # Adam as in Kingma and Ba (2015), its default settings.
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 TRIES = 1_000  # to draw a cell on offer, before a uniform one is taken
 
@@ -41,7 +41,8 @@ class Reinforce:
         self._first_moment = np.zeros_like(self._logits)
         self._second_moment = np.zeros_like(self._logits)
         self._mean_reward = 0.0
-        self._step = 0
+        self._decays = np.array([self._momentum, BETA1, BETA2])
+        self._decayed = np.ones(3)  # the decays to the power of the number of steps
 
     def ask(self) -> Query:
         """A cell drawn from the policy, of those on offer."""
@@ -59,14 +60,14 @@ class Reinforce:
     def tell(self, result: Evaluation) -> None:
         """One gradient step on -log p(cell) (reward - baseline)."""
         reward = 100.0 * result.worth
-        self._step += 1
+        self._decayed *= self._decays
         self._mean_reward = self._momentum * self._mean_reward + (1 - self._momentum) * reward
-        baseline = self._mean_reward / (1 - self._momentum**self._step)
+        baseline = self._mean_reward / (1 - self._decayed[0])
         gradient = probabilities(self._logits)
         gradient[np.arange(len(EDGES)), ALL_OPS[result.index]] -= 1.0
         moments = self._first_moment, self._second_moment
         change, self._first_moment, self._second_moment = adam_step(
-            gradient * (reward - baseline), *moments, self._step
+            gradient * (reward - baseline), *moments, *self._decayed[1:]
         )
         self._logits -= self._learning_rate * change
 
@@ -82,9 +83,12 @@ def probabilities(logits: Floats) -> Floats:
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
-def adam_step(gradient: Floats, first: Floats, second: Floats, step: Any) -> tuple[Floats, Floats, Floats]:
-    """By how much Adam changes weights at a learning rate of 1, and its two moments, at a step from 1."""
-    first = _BETA1 * first + (1 - _BETA1) * gradient
-    second = _BETA2 * second + (1 - _BETA2) * gradient**2
-    change = first / (1 - _BETA1**step) / (np.sqrt(second / (1 - _BETA2**step)) + _EPSILON)
+def adam_step(gradient: Floats, first: Floats, second: Floats, decayed1: Any, decayed2: Any) -> tuple[Floats, ...]:
+    """By how much Adam changes weights at a learning rate of 1, and its two moments.
+
+    The decays come to the power of the step, from 1.
+    """
+    first = BETA1 * first + (1 - BETA1) * gradient
+    second = BETA2 * second + (1 - BETA2) * gradient**2
+    change = first / (1 - decayed1) / (np.sqrt(second / (1 - decayed2)) + EPSILON)
     return change, first, second
