@@ -50,7 +50,8 @@ def runs_of(agent, queries, dataset, trial, count=RUNS):
         columns = [np.array(column) for column in list(zip(*results, strict=True))[:5]]
         index, epoch, accuracy, seconds, seen = columns
         ended = np.cumsum(seconds)
-        yield Run(header, index, epoch, seen, accuracy, seconds, ended - seconds, ended, np.arange(len(index)), accuracy)
+        number = np.arange(len(index))
+        yield Run(header, index, epoch, seen, accuracy, seconds, ended - seconds, ended, number, accuracy)
 
 
 @pytest.mark.parametrize(("case", "expected"), REGRET_AT_100.items(), ids=str)

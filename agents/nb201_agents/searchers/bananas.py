@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_agents.searcher import Draws, Query, Task, require
+from nb201_agents.searcher import Task, require
+from nb201_agents.searchers.batches import BatchSearcher
 from nb201_agents.searchers.encodings import path_encoding
-from nb201_env import NEIGHBORS, Evaluation, checks
+from nb201_env import NEIGHBORS
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,7 +20,7 @@ _STEPS, _LEARNING_RATE = 200, 0.01
 _PARENTS = 10  # best cells so far, whose neighbours are candidates
 
 
-class Bananas:
+class Bananas(BatchSearcher):
     """Batch after batch of the candidates of highest draw from the ensemble's prediction.
 
     The settings are the authors': five networks of ten layers of width 20, trained anew for each batch by Adam with a
@@ -37,35 +38,11 @@ class Bananas:
 
     def __init__(self, task: Task, rng: np.random.Generator, initial: int = 10, batch: int = 10):
         require("bananas", "torch")
-        self._rng, self._draws = rng, Draws(task, rng)
-        self._initial = max(checks.whole("initial", initial, 2), len(task.start))
-        self._batch = checks.whole("batch", batch, 1)
-        self._is_open = task.present.copy()
+        super().__init__(task, rng, initial, batch)
         self._encoding = path_encoding()
-        self._next: list[int] = []
-        self._cells: list[int] = []
-        self._values: list[float] = []
 
-    def ask(self) -> Query | None:
-        """The next cell of the batch; None when all were seen."""
-        if not self._is_open.any():
-            return None
-        if len(self._cells) < self._initial:
-            cell = self._draws.cell(self._cells)
-        else:
-            if not self._next:
-                self._next = self._choose()
-            cell = self._next.pop()
-        self._is_open[cell] = False
-        return Query(cell)
-
-    def tell(self, result: Evaluation) -> None:
-        """Remember the accuracy for the next ensemble."""
-        self._cells.append(result.index)
-        self._values.append(result.worth)
-
-    def _choose(self) -> list[int]:
-        """The next batch, the last first."""
+    def choose(self) -> list[int]:
+        """The next batch, the first first."""
         cells, values = np.array(self._cells), np.array(self._values)
         parents = cells[np.argsort(-values, kind="stable")[:_PARENTS]]
         candidates = np.unique(NEIGHBORS[parents])
@@ -75,7 +52,7 @@ class Bananas:
         predicted = ensemble(self._encoding[cells], values, self._encoding[candidates], int(self._rng.integers(2**32)))
         drawn = self._rng.normal(predicted.mean(axis=0), predicted.std(axis=0))
         best: list[int] = candidates[np.argsort(-drawn, kind="stable")[: self._batch]].tolist()
-        return best[::-1]
+        return best
 
 
 def ensemble(inputs: Floats, values: Floats, at: Floats, seed: int) -> Floats:

@@ -13,9 +13,10 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nb201_agents.searcher import Draws, Query, Task, require
+from nb201_agents.searcher import Task, require
+from nb201_agents.searchers.batches import BatchSearcher
 from nb201_agents.searchers.encodings import LIVE_OPS, path_summary
-from nb201_env import NUM_CELLS, Evaluation, checks
+from nb201_env import NUM_CELLS, checks
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -32,7 +33,7 @@ PENALTY = 0.03
 _ROUNDS = 6  # of Newton's method
 
 
-class Ranker:
+class Ranker(BatchSearcher):
     """Asks, batch after batch, for cells among those that the ranking so far has at the top.
 
     Args:
@@ -47,41 +48,18 @@ class Ranker:
 
     def __init__(self, task: Task, rng: np.random.Generator, initial: int = 20, batch: int = 10, top: int = 40):
         require("ranker", "scipy")
-        self._rng, self._draws = rng, Draws(task, rng)
-        self._initial = max(checks.whole("initial", initial, 2), len(task.start))
-        self._batch, self._top = checks.whole("batch", batch, 1), checks.whole("top", top, batch)
-        self._is_open = task.present.copy()
-        self._next: list[int] = []
-        self._cells: list[int] = []
-        self._values: list[float] = []
+        super().__init__(task, rng, initial, batch)
+        self._top = checks.whole("top", top, batch)
         self._ranking = Ranking()
 
-    def ask(self) -> Query | None:
-        """The next cell of the batch; None when all were seen."""
-        if not self._is_open.any():
-            return None
-        if len(self._cells) < self._initial:
-            cell = self._draws.cell(self._cells)
-        else:
-            if not self._next:
-                self._next = self._choose()
-            cell = self._next.pop()
-        self._is_open[cell] = False
-        return Query(cell)
-
-    def tell(self, result: Evaluation) -> None:
-        """Remember the accuracy for the next fit."""
-        self._cells.append(result.index)
-        self._values.append(result.worth)
-
-    def _choose(self) -> list[int]:
-        """The next batch, the last first."""
+    def choose(self) -> list[int]:
+        """The next batch, the first first."""
         scores = self._ranking.fit(np.array(self._cells), np.array(self._values))
         best = np.argsort(np.where(self._is_open, -scores, np.inf), kind="stable")
         best = best[: min(self._top, int(self._is_open.sum()))]
         sure = -(-self._batch // 2)
         drawn = self._rng.permutation(best[sure:])[: self._batch - sure]
-        batch: list[int] = np.concatenate((best[:sure], drawn))[::-1].tolist()
+        batch: list[int] = np.concatenate((best[:sure], drawn)).tolist()
         return batch
 
 
