@@ -235,8 +235,11 @@ def serve() -> None:
     source = sys.stdin.buffer
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a task prints is no message
-    sys.path[:], memory = pickle.load(source)
-    function = pickle.load(source)
+    try:
+        sys.path[:], memory = pickle.load(source)
+        function = pickle.load(source)
+    except (EOFError, pickle.UnpicklingError):
+        sys.exit(1)  # the parent was gone before it had said what to do
     threading.Thread(target=_read_tasks, args=(source, tasks), daemon=True).start()
     if memory:
         _confine(memory)
@@ -254,8 +257,11 @@ def _read_tasks(source: BinaryIO, tasks: queue.SimpleQueue[Any]) -> None:
 
 
 def _reply(output: BinaryIO, message: Any) -> None:
-    pickle.dump(message, output, protocol=pickle.HIGHEST_PROTOCOL)
-    output.flush()
+    try:
+        pickle.dump(message, output, protocol=pickle.HIGHEST_PROTOCOL)
+        output.flush()
+    except BrokenPipeError:
+        os._exit(1)  # the parent is gone
 
 
 def _portable(error: Exception | None) -> Exception | None:

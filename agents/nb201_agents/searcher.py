@@ -19,8 +19,8 @@ import inspect
 import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from importlib.metadata import entry_points
+from functools import cached_property, lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -105,7 +105,7 @@ class Learner(Protocol):
 class Draws:
     """Random numbers and cells of one searcher.
 
-    Everything is made of uniform numbers from 0 to 1, one after the other, so that `nb201_agents.many.Streams` can make
+    Everything is made of uniform numbers from 0 to 1, one after the other, so that `nb201_agents.many.draws` can make
     the same draws for many searchers at once.
     """
 
@@ -134,7 +134,13 @@ class Draws:
 
 def agent_names() -> tuple[str, ...]:
     """Names of all installed agents."""
-    return tuple(sorted(point.name for point in entry_points(group=GROUP)))
+    return tuple(sorted(_installed()))
+
+
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, EntryPoint]:
+    """Agents by name; looking through all installed packages takes as long as a fast search."""
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 _WITH_OPTIONS = re.compile(r"([\w.+-]+)(?:\(([\w.+=,/-]*)\))?")
@@ -163,7 +169,7 @@ def agent_of(name: str) -> tuple[Callable[..., Any], dict[str, Any]]:
     Raises:
         NB201Error: if there is none, or it has no such option.
     """
-    points = {point.name: point for point in entry_points(group=GROUP)}
+    points = _installed()
     found = _WITH_OPTIONS.fullmatch(name)
     if found is None or found[1] not in points:
         raise NB201Error(f"unknown agent {name!r}; installed are {', '.join(sorted(points))}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -147,6 +148,23 @@ def _interrupt(arguments, out, which, after):
             return
         time.sleep(0.1)
     raise AssertionError(f"workers outlived their parent: {offspring}")
+
+
+_PARTS = [pickle.dumps((sys.path, 0)), pickle.dumps(len)]
+
+
+@pytest.mark.parametrize("told", [b"", _PARTS[0][:9], _PARTS[0], b"".join(_PARTS)])
+def test_a_worker_whose_parent_is_gone_says_nothing(told):
+    worker = subprocess.Popen(
+        [sys.executable, "-c", "from nb201_env.parallel import serve; serve()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    worker.stdout.close()
+    worker.stdin.write(told)
+    worker.stdin.close()
+    assert (worker.wait(60), worker.stderr.read()) == (1, b"")
 
 
 @pytest.mark.parametrize("name", ["import", "bench", "generate"])
