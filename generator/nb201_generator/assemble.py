@@ -14,7 +14,7 @@ from nb201_env.files import read_npz
 from nb201_env.space import all_macs, all_params
 from nb201_env.space.isomorphism import representatives
 from nb201_env.tables.writer import TableWriter
-from nb201_generator.plan import PLAN, TRIAL_SEEDS, Block, Plan, images_of, parts_of, read_plan
+from nb201_generator.plan import PLAN, Block, Plan, images_of, parts_of, read_plan
 
 TIMED = ("train_step", "eval_image", "latency", "spread")
 """What is measured of each cell alone."""
@@ -49,7 +49,7 @@ def merge(outs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -
 
 def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
     images, recipe = images_of(plan.dataset, plan.data), plan.settings()
-    seeds = TRIAL_SEEDS[: plan.trials]
+    seeds = plan.seeds
     shapes = {split: (plan.trials, len(recipe.evaluated(split)), NUM_CELLS) for split in images.splits}
     correct = {split: np.full(shape, -1, np.int64) for split, shape in shapes.items()}
     loss = {split: np.full(shape, np.nan) for split, shape in shapes.items()}

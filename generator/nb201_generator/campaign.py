@@ -28,7 +28,7 @@ from nb201_env.tables.writer import checked_path
 from nb201_generator.assemble import TIMED, merge
 from nb201_generator.plan import PLAN, Block, Plan, images_of, parts_of, read_plan
 from nb201_generator.timing import time_cell
-from nb201_generator.train import arithmetic, train
+from nb201_generator.train import arithmetic, keep_freed_memory, train
 
 ATTEMPTS = 2
 """How often a call tries a block."""
@@ -38,6 +38,7 @@ Progress = Callable[[int, int], None]
 def train_block(plan: Plan, block: Block, parts: Path) -> None:
     """Train and time a block and write its part."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     images, recipe, device = images_of(plan.dataset, plan.data), plan.settings(), torch.device(plan.device)
     cells = [Cell(index) for index in block.cells]
     curves = train(cells, images, recipe, block.seed, device, plan.precision, plan.channels_last)

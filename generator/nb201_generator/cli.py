@@ -24,6 +24,7 @@ def generate(
     epochs: Annotated[int | None, typer.Option(help="Length of the schedule, if not the recipe's.")] = None,
     cells: Annotated[str, typer.Option(help="Range a:b of official indices.")] = "0:15625",
     trials: Annotated[int, typer.Option(help="Repeat trainings, 1 to 3.")] = 1,
+    first_trial: Annotated[int, typer.Option(help="Number of the first of them, to extend a table by others.")] = 1,
     dedupe: Annotated[bool, typer.Option(help="Train one cell of each class of exactly equal ones.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bfloat16.")] = "float32",
@@ -46,7 +47,9 @@ def generate(
         device = "cuda" if torch.cuda.is_available() else "cpu"
     start, stop = _numbers(cells, ":", "--cells must be a:b")
     index, count = _numbers(shard, "/", "--shard must be i/n")
-    plan = Plan(dataset, recipe, epochs, start, stop, trials, dedupe, device, data, precision, channels_last)
+    plan = Plan(
+        dataset, recipe, epochs, start, stop, trials, first_trial, dedupe, device, data, precision, channels_last
+    )
     plan.check()
     if jobs < 1 or not 0 <= index < count:
         raise NB201Error(f"--jobs must be at least 1 and --shard i/n with 0 <= i < n, got {jobs} and {shard}")

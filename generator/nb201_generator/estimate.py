@@ -12,7 +12,7 @@ from nb201_env import Cell
 from nb201_generator.images import load_images
 from nb201_generator.plan import Plan
 from nb201_generator.timing import time_cell
-from nb201_generator.train import arithmetic, train
+from nb201_generator.train import arithmetic, keep_freed_memory, train
 
 
 def _peak_memory(device: str) -> str:
@@ -31,6 +31,7 @@ def _peak_memory(device: str) -> str:
 def describe(plan: Plan, jobs: int, shard: tuple[int, int]) -> str:
     """Cells, blocks, steps, memory, and the time that a short timing on this device foretells, in two lines."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     images, recipe, blocks = load_images(plan.dataset, plan.data), plan.settings(), plan.blocks()[shard[0] :: shard[1]]
     steps = -(-len(images.splits["train"].labels) // recipe.batch_size) * recipe.epochs
     sample = [Cell(index) for index in blocks[0].cells]

@@ -34,6 +34,7 @@ class Plan:
         start: first official index.
         stop: one past the last.
         trials: number of repeat trainings.
+        first_trial: the first of them, from 1; `nb201 table join` puts it behind those that another table has.
         dedupe: train one representative of each class of exactly equal cells; the others' rows are copies.
         device: that trains and is timed.
         data: folder with the archives, for data sets that are read from them.
@@ -47,6 +48,7 @@ class Plan:
     start: int = 0
     stop: int = NUM_CELLS
     trials: int = 1
+    first_trial: int = 1
     dedupe: bool = False
     device: str = "cpu"
     data: str | None = None
@@ -61,7 +63,8 @@ class Plan:
         start, stop = (checks.whole(f"cells: {name}", getattr(self, name), 0, NUM_CELLS) for name in ("start", "stop"))
         if start >= stop:
             raise NB201Error(f"cells must be a range a:b within 0:{NUM_CELLS}, got {self.start}:{self.stop}")
-        checks.whole("trials", self.trials, 1, len(TRIAL_SEEDS))
+        first = checks.whole("first_trial", self.first_trial, 1, len(TRIAL_SEEDS))
+        checks.whole(f"trials, from trial {first},", self.trials, 1, len(TRIAL_SEEDS) - first + 1)
         if self.epochs is not None:
             checks.whole("epochs", self.epochs, 1, 10**5)
         checks.one_of("precision", self.precision, PRECISIONS)
@@ -83,6 +86,11 @@ class Plan:
             return recipe
         return replace(recipe, name=f"{self.epochs}ep-{recipe.name}", epochs=self.epochs)
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the trials, in order."""
+        return TRIAL_SEEDS[self.first_trial - 1 :][: self.trials]
+
     def trained(self) -> list[int]:
         """Indices of the cells that are trained, ascending."""
         cells = range(self.start, self.stop)
@@ -91,7 +99,7 @@ class Plan:
     def blocks(self) -> list[Block]:
         """All blocks of all trials, in order."""
         cells = blocks_of(self.trained())
-        return [Block(seed, i, tuple(b)) for seed in TRIAL_SEEDS[: self.trials] for i, b in enumerate(cells)]
+        return [Block(seed, i, tuple(b)) for seed in self.seeds for i, b in enumerate(cells)]
 
 
 @dataclass(frozen=True)

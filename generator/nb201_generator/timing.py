@@ -21,6 +21,8 @@ _WARM_UP, _REPEATS = 1, 3
 class Seconds:
     """Of one network alone on a device; medians of a few repetitions after a warm-up.
 
+    On a CPU they are seconds of this process, which trains on one thread: what else the machine does is not counted.
+
     Attributes:
         train_step: one optimiser step on a batch of the recipe's size.
         eval_image: evaluation, for each image, in batches of 256.
@@ -59,14 +61,15 @@ def time_cell(cell: Cell, num_classes: int, size: int, recipe: Recipe, device: t
 
 def _median_seconds(call: Callable[[], None], device: torch.device) -> tuple[float, float]:
     """Median seconds of a few calls, and their relative spread."""
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
     seconds = []
     for repeat in range(_WARM_UP + _REPEATS):
         _wait(device)
-        began = time.perf_counter()
+        began = clock()
         call()
         _wait(device)
         if repeat >= _WARM_UP:
-            seconds.append(time.perf_counter() - began)
+            seconds.append(clock() - began)
     median = statistics.median(seconds)
     return median, (max(seconds) - min(seconds)) / median
 

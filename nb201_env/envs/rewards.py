@@ -6,7 +6,7 @@ computed once and read by single environments and lanes alike. There are three w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -73,11 +73,14 @@ class SearchReward(NamedTuple):
         at_purchase: from the incumbent's worth before and after a purchase, its price and the search's budget.
         at_end: from the incumbent's worth, the seconds left, the budget, and what the incumbent is truly worth.
         about: what it is, for the documentation.
+        pays_by: what counts as the incumbent's worth: that `observed`, that with its `truth` at the end, or its truth
+            `scaled` alike for all tasks, see `regret_scale`.
     """
 
     at_purchase: Callable[[Any, Any, Any, Any], Any]
     at_end: Callable[[Any, Any, Any, Any], Any]
     about: str
+    pays_by: Literal["observed", "truth", "scaled"] = "observed"
 
 
 def _nothing(*numbers: Any) -> Any:
@@ -103,6 +106,35 @@ def _true(worth: Any, left: Any, budget: Any, true: Any) -> Any:
     return true
 
 
+RANDOM_QUERIES = 20
+
+
+class Scale(NamedTuple):
+    """Of a task's regret: `(true - best) / unit` is 0 for the best cell and -1 for what random search reaches.
+
+    Attributes:
+        best: worth of the best mean over trials.
+        unit: how much less the best of `RANDOM_QUERIES` cells drawn at random is worth, on average over draws.
+        start: the mean cell on this scale, which counts before anything was bought.
+    """
+
+    best: float
+    unit: float
+    start: float
+
+
+def regret_scale(column: Column, objectives: Mapping[str, float | str] | None) -> Scale:
+    """The scale of a task's regret, of the means over trials of all its cells."""
+    mean = column.mean.astype(np.float64)
+    if objectives:
+        mean = Objectives(objectives, column).score(mean, np.arange(NUM_CELLS), mean)
+    worth = np.sort(mean[column.present])
+    below = (np.arange(worth.size + 1) / worth.size) ** RANDOM_QUERIES  # that all draws are among the lowest so many
+    unit = float(worth[-1] - worth @ np.diff(below))
+    unit = unit if unit > 0.0 else 1.0
+    return Scale(float(worth[-1]), unit, float((worth.mean() - worth[-1]) / unit))
+
+
 SEARCH_REWARDS = {
     "improvement": SearchReward(
         _rise,
@@ -121,6 +153,23 @@ SEARCH_REWARDS = {
         _true,
         "at the end, what the recommended cell's mean accuracy over trials at the last epoch is worth. It uses "
         "privileged knowledge, for training on source tables",
+        "truth",
+    ),
+    "regret": SearchReward(
+        _rise,
+        _nothing,
+        "by how much the regret of the recommended cell fell, from that of a random cell, in units of what random "
+        "search has after 20 queries. It uses privileged knowledge",
+        "scaled",
+    ),
+    "regret-area": SearchReward(
+        _held,
+        _held_to_the_end,
+        "less the mean over a search's time of the regret, in the same units. It uses privileged knowledge",
+        "scaled",
     ),
 }
 """Rewards of `NB201/Search-v0`."""
+
+PRIVILEGED = ("regret", *(name for name, reward in SEARCH_REWARDS.items() if reward.pays_by != "observed"))
+"""Rewards that pay by what no search can know: for study, and for training on tables of one's own."""

@@ -45,6 +45,8 @@ class SearchEnv(gym.Env[Any, Any]):
     `observation="flat"` is a float32 vector from 0 to 1, and `dict` has its parts by name, and `action_mask` where
     there is one:
     * `phase` (sequential alone): one-hot (7,), which edge is next, or that more epochs can be bought.
+    * `task`, with `describe=True`: (4,), the chance level, the image size as a share of 256, ln(1 + mean seconds of a
+      full training) / ln(10^7), and the first rung as a share of the last.
     * `budget_left`: (1,), a fraction.
     * `incumbent`: the recommended cell, one-hot (30,), its accuracy, and one-hot which rung it was seen at.
     * `cell`: the cell in hand, one-hot with six slots an edge (36,), the sixth for "not chosen yet"; its accuracies at
@@ -85,6 +87,12 @@ class SearchEnv(gym.Env[Any, Any]):
     * `perturb`: standard deviation of a random field that is added to a task's accuracies, new with every search:
       a sum of terms of single edges and of pairs of edges, so that similar cells move alike. One table thus gives
       many tasks.
+    * `family`: makes tasks of the columns that the arguments above name, instead of searching those: a dict of `start`
+      (0) and `stop`, numbers of tasks of the [family](../tasks.md), and of what differs from its law.
+    * `trainings`: the budget in mean costs of a full training on the task, instead of `budget`.
+    * `standardise`: show accuracies as deviations from the mean of all purchases of the search at the same rung: 1/2 is
+      the mean, 1 and 0 are four deviations above and below it.
+    * `describe`: show the part `task`.
     * `objectives`: what counts beside accuracy: see `NB201/BuildCell-v0`.
     * `render_mode`: `ansi` (text), `rgb_array` (an image; needs matplotlib) or None.
 
@@ -124,6 +132,10 @@ class SearchEnv(gym.Env[Any, Any]):
         tasks: Sequence[Mapping[str, Any]] | None = None,
         task_sampling: str = "uniform",
         perturb: float = 0.0,
+        family: Mapping[str, Any] | None = None,
+        trainings: float | None = None,
+        standardise: bool = False,
+        describe: bool = False,
         objectives: Mapping[str, float | str] | None = None,
         render_mode: str | None = None,
     ):
@@ -132,7 +144,7 @@ class SearchEnv(gym.Env[Any, Any]):
             table=table, dataset=dataset, recipe=recipe, epoch=epoch, split=split, trial=trial, missing=missing,
             rungs=rungs, budget=budget, charge=charge, max_queries=max_queries, action=action, observation=observation,
             history=history, reward=reward, tasks=tasks, task_sampling=task_sampling, perturb=perturb,
-            objectives=objectives,
+            family=family, trainings=trainings, standardise=standardise, describe=describe, objectives=objectives,
         )  # fmt: skip
         self.action_space: Any = problem.action_space()
         self.observation_space: Any = problem.observation_space()
@@ -144,8 +156,8 @@ class SearchEnv(gym.Env[Any, Any]):
 
     def _begin_problem(self, problem: SearchProblem) -> None:
         self.problem = problem
-        self._oracles = [Oracle(task.column, task.rules) for task in problem.tasks]
-        self._legal_ops = [LegalOps(task.column.present, task.column.present) for task in problem.tasks]
+        self._oracles: dict[int, Oracle] = {}  # of tasks that were searched
+        self._legal_ops: dict[int, LegalOps] = {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -166,7 +178,11 @@ class SearchEnv(gym.Env[Any, Any]):
         return self._observe(), self._mask_info()
 
     def _begin_search(self, seed: int) -> None:
-        column = self.problem.tasks[self._task].column
+        task = self.problem.tasks[self._task]
+        column = task.column
+        if self._task not in self._oracles:
+            self._oracles[self._task] = Oracle(column, task.rules)
+            self._legal_ops[self._task] = LegalOps(column.present, column.present)
         self.oracle = self._oracles[self._task]
         self._true: npt.NDArray[np.floating[Any]] = column.mean
         if self._fields is not None:
@@ -176,8 +192,12 @@ class SearchEnv(gym.Env[Any, Any]):
             self.oracle, self._true = Oracle(moved, self.oracle.rules), np.clip(column.mean + field, 0.0, 1.0)
         self.oracle.new_search(seed)
         self._curves: dict[int, dict[int, float]] = {}  # of each cell that was bought, its accuracies by rung
+        self._seen_values: list[list[float]] = [[] for _ in column.rungs]  # of all purchases
+        self._standing = task.scale.start if self.problem.reward.pays_by == "scaled" else 0.0
         self._running = True
         self._shown[:] = 0.0
+        if self.problem.is_described:
+            self._parts["task"][:] = task.description
         self._parts["budget_left"][0] = 1.0
         self._drop_cell()
 
@@ -235,18 +255,27 @@ class SearchEnv(gym.Env[Any, Any]):
     def _buy(self, rung: int) -> tuple[Any, float, bool, bool, Info]:
         """Train the cell in hand up to a rung."""
         oracle, reward = self.oracle, self.problem.reward
-        before = oracle.incumbent_worth
+        before = self._standing
         result = oracle.query(self._cell, oracle.column.rungs[rung])
         self._running = not oracle.exhausted
         paid, budget = 0.0, oracle.rules.seconds
         if result.observed:
             self._curves.setdefault(self._cell, {})[rung] = result.accuracy
-            paid = reward.at_purchase(before, oracle.incumbent_worth, result.seconds, budget)
+            self._seen_values[rung].append(result.accuracy)
+            self._standing = self._paid_by()
+            paid = reward.at_purchase(before, self._standing, result.seconds, budget)
             self._show_query(result, rung)
         self._show_curve()
-        if oracle.exhausted and oracle.incumbent_index >= 0:
-            paid += reward.at_end(oracle.incumbent_worth, oracle.seconds_left, budget, self._true_worth())
+        if oracle.exhausted and (oracle.incumbent_index >= 0 or reward.pays_by == "scaled"):
+            paid += reward.at_end(self._standing, oracle.seconds_left, budget, self._true_worth())
         return self._observe(), float(paid), oracle.exhausted, False, self._mask_info() | self._query_info(result)
+
+    def _paid_by(self) -> float:
+        """What the reward counts of the incumbent."""
+        if self.problem.reward.pays_by != "scaled":
+            return self.oracle.incumbent_worth
+        scale = self.problem.tasks[self._task].scale
+        return (self._true_worth() - scale.best) / scale.unit
 
     def _true_worth(self) -> float:
         """What the incumbent's mean over trials is worth: privileged knowledge."""
@@ -322,9 +351,14 @@ class SearchEnv(gym.Env[Any, Any]):
         return np.ones(int(self.action_space.nvec.sum()), bool)
 
     def _observe(self) -> Any:
+        shown = self._shown.copy()
+        parts: dict[str, Any] = self.problem.parts(shown)
+        if self.problem.is_standardised:
+            seen = self._seen_values
+            means, deviations = (np.array([of(one) if one else 0.0 for one in seen]) for of in (np.mean, np.std))
+            self.problem.standardise(parts, means, deviations)
         if self.problem.is_flat:
-            return self._shown.copy()
-        parts: dict[str, Any] = {name: part.copy() for name, part in self._parts.items()}
+            return shown
         if self.problem.is_sequential:
             parts["action_mask"] = self._legal()
         return {name: parts[name] for name in sorted(parts)}

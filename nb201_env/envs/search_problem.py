@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from nb201_env import checks
-from nb201_env.envs.rewards import SEARCH_REWARDS, SearchReward
+from nb201_env.envs.rewards import SEARCH_REWARDS, Scale, SearchReward, regret_scale
 from nb201_env.errors import NB201Error
 from nb201_env.simulation.column import Column
+from nb201_env.simulation.family import Law, TaskFamily
 from nb201_env.simulation.rules import Rules
 from nb201_env.space import EDGES, NUM_CELLS, OPS
 from nb201_env.tables.table import Table, open_table
@@ -33,6 +34,15 @@ DEFAULT_RUNGS = (1, 3)
 DEFAULT_BUDGET = 20.0
 """In mean costs of a full training."""
 
+_SHOWN_DEVIATIONS = 8.0
+"""Deviations from the least to the greatest value that a standardised observation can show."""
+
+_MOST_TASKS = 10_000
+_FAMILY = ("start", "stop", *(field.name for field in fields(Law)))
+_DESCRIPTION = 4
+
+Floats = npt.NDArray[np.float64]
+
 MAX_HISTORY = 1000
 """Most queries that an observation can show."""
 
@@ -45,6 +55,20 @@ class SearchTask:
 
     column: Column
     rules: Rules
+
+    @cached_property
+    def scale(self) -> Scale:
+        """By which rewards in units of regret are paid: privileged knowledge."""
+        return regret_scale(self.column, self.rules.objectives)
+
+    @cached_property
+    def description(self) -> npt.NDArray[np.float32]:
+        """What is known of a task before it is searched, from 0 to 1: see `nb201_env.envs.search.SearchEnv`."""
+        column = self.column
+        about = column.table.attrs(column.dataset)
+        known = (1.0 / about["num_classes"], about["image_size"] / 256, np.log1p(column.full) / np.log(1e7),
+                 column.rungs[0] / column.rungs[-1])  # fmt: skip
+        return np.clip(known, 0.0, 1.0).astype(np.float32)
 
     @property
     def budget(self) -> float:
@@ -63,6 +87,9 @@ class SearchProblem:
         is_sequential: whether a cell is built from six actions, or by one.
         is_flat: whether an observation is one vector, or its parts by name.
         history: number of queries that an observation shows.
+        is_standardised: whether accuracies are shown in deviations from the mean of the search.
+        is_described: whether observations say what is known of the task.
+        trainings: budget of a search in mean costs of a full training, where it is not in seconds.
         takes_turns: whether tasks come in order, or are drawn.
         max_queries: purchases of a search as the arguments have them, None for a number that depends on the budget.
     """
@@ -73,6 +100,9 @@ class SearchProblem:
     is_sequential: bool
     is_flat: bool
     history: int
+    is_standardised: bool
+    is_described: bool
+    trainings: float
     takes_turns: bool
     max_queries: int | None
 
@@ -92,6 +122,16 @@ class SearchProblem:
             checks.one_of(name, arguments[name], known)
         history = checks.whole("history", arguments["history"], 0, MAX_HISTORY)
         perturb = checks.number("perturb", arguments["perturb"], 0.0)
+        reward = SEARCH_REWARDS[arguments["reward"]]
+        if reward.pays_by == "scaled" and perturb:
+            raise NB201Error(
+                f"reward={arguments['reward']!r} knows the best cell of each task, but a field by perturb is new "
+                "with every search: make tasks by family instead"
+            )
+        trainings = arguments["trainings"]
+        if trainings is not None and arguments["budget"] is not None:
+            raise NB201Error("budget is in seconds and trainings in mean full trainings: give one of them")
+        trainings = DEFAULT_BUDGET if trainings is None else checks.number("trainings", trainings, 0.0)
         if arguments["trial"] == "per-query":
             raise NB201Error("a curve belongs to one training: trial must be per-search, mean or a number")
         wanted = arguments["tasks"]
@@ -99,18 +139,23 @@ class SearchProblem:
         if not isinstance(given, list | tuple) or not given:
             raise NB201Error(f"tasks must be a list of dicts of {', '.join(_TASK)}, got {checks.shown(wanted)}")
         columns = [_column(arguments | checks.mapping("tasks", task, _TASK)) for task in given]
+        if arguments["family"] is not None:
+            columns = _drawn(columns, arguments["family"], arguments["trial"])
         if len({len(column.rungs) for column in columns}) > 1:
             rungs_of = ", ".join(f"{column.dataset}: {list(column.rungs)}" for column in columns)
             raise NB201Error(f"all tasks must have the same number of rungs, got {rungs_of}")
         rules = Rules(arguments["budget"], arguments["charge"], "stop-before", arguments["max_queries"],
                       arguments["objectives"])  # fmt: skip
         return cls(
-            tuple(SearchTask(column, _rules(rules, column)) for column in columns),
-            SEARCH_REWARDS[arguments["reward"]],
+            tuple(SearchTask(column, _rules(rules, column, trainings)) for column in columns),
+            reward,
             perturb,
             arguments["action"] == "sequential",
             arguments["observation"] == "flat",
             history,
+            checks.truth("standardise", arguments["standardise"]),
+            checks.truth("describe", arguments["describe"]),
+            trainings,
             arguments["task_sampling"] == "round-robin",
             rules.max_queries,
         )
@@ -120,7 +165,7 @@ class SearchProblem:
         tasks = []
         for task in self.tasks:
             rules = replace(task.rules, budget=budget, max_queries=self.max_queries)
-            tasks.append(SearchTask(task.column, _rules(rules, task.column)))
+            tasks.append(SearchTask(task.column, _rules(rules, task.column, self.trainings)))
         return replace(self, tasks=tuple(tasks))
 
     def next_task(self, seed: int, searches_before: int, chosen: int | None) -> int:
@@ -148,12 +193,13 @@ class SearchProblem:
         cell, rungs = len(EDGES) * len(OPS), self.num_rungs
         shapes = {
             "phase": (DECIDE + 1,),
+            "task": (_DESCRIPTION,),
             "budget_left": (1,),
             "incumbent": (cell + 1 + rungs,),
             "cell": (cell + len(EDGES) + 2 * rungs,),
             "history": (self.history, cell + 2 + rungs),
         }
-        skipped = {"phase": not self.is_sequential, "history": self.history == 0}
+        skipped = {"phase": not self.is_sequential, "task": not self.is_described, "history": self.history == 0}
         return {name: shape for name, shape in shapes.items() if not skipped.get(name)}
 
     @cached_property
@@ -171,6 +217,30 @@ class SearchProblem:
         """Views of the parts of flat observations (…, size), by name."""
         lead = flat.shape[:-1]
         return {name: flat[..., self.slices[name]].reshape(*lead, *shape) for name, shape in self.shapes.items()}
+
+    def standardise(self, parts: dict[str, npt.NDArray[np.float32]], means: Floats, deviations: Floats) -> None:
+        """Write accuracies that observations (…, shape) show as deviations from the mean of what a search saw.
+
+        The mean is shown as 1/2, and four deviations above or below as 1 and 0.
+
+        Args:
+            parts: of observations, by name; changed in place.
+            means: of all purchases at each rung, (…, rungs).
+            deviations: likewise; 0 where there was no other than the mean, which is shown then.
+        """
+        rungs, cell = self.num_rungs, len(EDGES) * len(OPS)
+        rates = np.where(deviations > 0.0, 1.0, 0.0) / np.where(deviations > 0.0, _SHOWN_DEVIATIONS * deviations, 1.0)
+
+        def show(values: npt.NDArray[np.float32], mean: Floats, rate: Floats, seen: npt.NDArray[np.bool_]) -> None:
+            values[...] = np.where(seen, np.clip(0.5 + (values - mean) * rate, 0.0, 1.0), 0.0)
+
+        curve = parts["cell"][..., cell + len(EDGES) :]
+        show(curve[..., :rungs], means, rates, curve[..., rungs:] > 0.0)
+        for name, axes in (("incumbent", ()), ("history", (-2,))):
+            if name in parts:
+                at = parts[name][..., cell + 1 : cell + 1 + rungs]  # one-hot
+                mean, rate = ((at * np.expand_dims(values, axes)).sum(axis=-1) for values in (means, rates))
+                show(parts[name][..., cell], mean, rate, at.max(axis=-1) > 0.0)
 
     def action_space(self) -> spaces.Space[Any]:
         """The space of actions of one search."""
@@ -206,6 +276,18 @@ class SearchProblem:
         return actions[:, : len(EDGES)], actions[:, len(EDGES)]
 
 
+def _drawn(sources: list[Column], given: Any, trial: str) -> list[Column]:
+    """The tasks `start` to `stop` - 1 of the family that is made of some columns."""
+    given = checks.mapping("family", given, _FAMILY)
+    start = checks.whole("family: start", given.get("start", 0), 0)
+    stop = checks.whole("family: stop", given.get("stop"), start + 1, start + _MOST_TASKS)
+    law = {key: value for key, value in given.items() if key not in ("start", "stop")}
+    if isinstance(law.get("noise"), list):
+        law["noise"] = tuple(law["noise"])
+    family = TaskFamily(sources, Law(**law))
+    return [family.column(number, trial) for number in range(start, stop)]
+
+
 def _column(arguments: Mapping[str, Any]) -> Column:
     table, dataset, epoch = open_table(arguments["table"]), arguments["dataset"], arguments["epoch"]
     dataset = _default_dataset(table) if dataset is None else dataset
@@ -222,9 +304,9 @@ def _default_dataset(table: Table) -> str:
     return DEFAULT_DATASET if DEFAULT_DATASET in table.datasets else next(iter(table.datasets), DEFAULT_DATASET)
 
 
-def _rules(rules: Rules, column: Column) -> Rules:
+def _rules(rules: Rules, column: Column, trainings: float) -> Rules:
     """The rules of a search over a column, with its own budget and number of purchases where none is given."""
-    budget = DEFAULT_BUDGET * column.full if rules.budget is None else rules.budget
+    budget = trainings * column.full if rules.budget is None else rules.budget
     purchases = _purchases(column, rules.charge, budget) if rules.max_queries is None else rules.max_queries
     rules = replace(rules, budget=budget, max_queries=purchases)
     rules.check(column)

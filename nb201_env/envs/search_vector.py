@@ -23,6 +23,8 @@ from nb201_env.simulation.ledger import Bools, Found, Ledger, Rows
 from nb201_env.space import EDGES, OPS
 
 _CELL, _OPS, _SLOTS, _UNSET = len(EDGES) * len(OPS), len(OPS), len(OPS) + 1, len(OPS)
+_ROUNDING = 1e-14
+"""A variance below this is none: it is a difference of sums of squares."""
 _CHOSEN = np.eye(_OPS, _SLOTS, dtype=np.float32)
 
 
@@ -63,6 +65,10 @@ class SearchVectorEnv(LanesEnv):
         tasks: Sequence[Mapping[str, Any]] | None = None,
         task_sampling: str = "uniform",
         perturb: float = 0.0,
+        family: Mapping[str, Any] | None = None,
+        trainings: float | None = None,
+        standardise: bool = False,
+        describe: bool = False,
         objectives: Mapping[str, float | str] | None = None,
         render_mode: None = None,
     ):
@@ -70,7 +76,7 @@ class SearchVectorEnv(LanesEnv):
             table=table, dataset=dataset, recipe=recipe, epoch=epoch, split=split, trial=trial, missing=missing,
             rungs=rungs, budget=budget, charge=charge, max_queries=max_queries, action=action, observation=observation,
             history=history, reward=reward, tasks=tasks, task_sampling=task_sampling, perturb=perturb,
-            objectives=objectives,
+            family=family, trainings=trainings, standardise=standardise, describe=describe, objectives=objectives,
         )  # fmt: skip
         super().__init__(problem.action_space(), problem.observation_space(), num_envs, autoreset_mode, render_mode)
         lanes, self._rungs = self.num_envs, problem.num_rungs
@@ -98,6 +104,11 @@ class SearchVectorEnv(LanesEnv):
         rules = [task.rules for task in problem.tasks]
         self._searches = Ledger(columns, rules, self.num_envs, problem.perturb, detailed=True)
         self._true = np.concatenate([column.mean for column in columns])
+        self._is_scaled, self._standing_of = problem.reward.pays_by == "scaled", np.zeros(self.num_envs)
+        if self._is_scaled:
+            self._scales = np.array([task.scale for task in problem.tasks])
+        # of the accuracies of all purchases at each rung: how many, their sum and their sum of squares
+        self._moments = np.zeros((3, self.num_envs, problem.num_rungs))
         present = [LegalOps(column.present, column.present) for column in columns]
         self._legal_ops = present if any(column.is_partial for column in columns) else None
 
@@ -116,7 +127,11 @@ class SearchVectorEnv(LanesEnv):
         tasks = np.array([self.problem.next_task(one, before, chosen) for one, before in pairs])
         self._rounds[rows] += 1
         self._searches.new_search(rows, drawn, tasks)
+        self._standing_of[rows] = self._scales[tasks, 2] if self._is_scaled else 0.0
+        self._moments[:, rows] = 0.0
         self._shown[rows] = 0.0
+        if self.problem.is_described:
+            self._parts["task"][rows] = np.array([self.problem.tasks[task].description for task in tasks.tolist()])
         self._parts["budget_left"][rows] = 1.0
         self._drop_cells(rows)
         return self._mask_told(rows)
@@ -196,19 +211,29 @@ class SearchVectorEnv(LanesEnv):
             return reward, ended, nothing, self._mask_told(rows), False
         searches, cells = self._searches, INDEX_OF_CODE.take(self._code.take(buying))
         found = searches.query(buying, cells, rungs)
-        after, budget = searches.incumbent_worth(buying), searches.budget(buying)
-        paid = self.problem.reward.at_purchase(after - found.rise, after, found.query_seconds, budget)
+        before, after, budget = self._standing_of.take(buying), self._paid_by(buying), searches.budget(buying)
+        self._standing_of[buying] = after
+        paid = self.problem.reward.at_purchase(before, after, found.query_seconds, budget)
         reward[buying] = paid * found.observed
         ended[buying] = searches.exhausted.take(buying)
         self._show_queries(buying, cells, rungs, found)
         told = [self._account(buying, cells, rungs, found), *self._mask_told(rows)]
         if not ended.any():
             return reward, ended, nothing, told, False
-        over = np.flatnonzero(ended & (searches.incumbent_index >= 0))
-        worth, budget = searches.incumbent_worth(over), searches.budget(over)
+        over = np.flatnonzero(ended & ((searches.incumbent_index >= 0) | self._is_scaled))
+        worth, budget = self._standing_of.take(over), searches.budget(over)
         left = np.maximum(0.0, budget - searches.seconds_used.take(over))
         reward[over] += self.problem.reward.at_end(worth, left, budget, searches.true_worth(over, self._true))
         return reward, ended, nothing, told, True
+
+    def _paid_by(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """What the reward counts of the incumbents of some lanes."""
+        searches = self._searches
+        if not self._is_scaled:
+            return searches.incumbent_worth(rows)
+        best, unit, start = self._scales[searches.task.take(rows)].T
+        worth = (searches.true_worth(rows, self._true) - best) / unit
+        return np.asarray(np.where(searches.incumbent_index.take(rows) >= 0, worth, start))
 
     def _show_queries(self, rows: Rows, cells: Any, rungs: Any, found: Found) -> None:
         """Show queries in some lanes: the budget left, the curve of the cell in hand, the incumbent, the history."""
@@ -217,6 +242,9 @@ class SearchVectorEnv(LanesEnv):
         flat[self._budget_at.take(rows)] = np.maximum(0.0, 1.0 - used / budget)
         seen_at = self._curve_at.take(rows) + rungs
         flat[seen_at], flat[seen_at + self._rungs] = found.accuracy, found.observed
+        bought = rows[found.observed], rungs[found.observed]
+        for moment, power in enumerate(self._moments):
+            power[bought] += found.accuracy[found.observed] ** moment
         again = found.repeat & (not self.problem.is_sequential or rungs == 0)  # of a cell that was not in hand before
         if again.any():
             self._show_curves(rows[again], cells[again])
@@ -263,9 +291,14 @@ class SearchVectorEnv(LanesEnv):
     def observe(self, rows: Rows) -> Any:
         """Observations of some lanes, as new arrays."""
         shown = self._shown.copy() if rows is self._all else self._shown[rows]
+        parts: dict[str, Any] = self.problem.parts(shown)
+        if self.problem.is_standardised:
+            count, total, squares = self._moments[:, rows]
+            mean = total / np.maximum(count, 1.0)
+            variance = squares / np.maximum(count, 1.0) - mean**2
+            self.problem.standardise(parts, mean, np.sqrt(np.where(variance > _ROUNDING, variance, 0.0)))
         if self.problem.is_flat:
             return shown
-        parts: dict[str, Any] = self.problem.parts(shown)
         if self.problem.is_sequential:
             parts["action_mask"] = self._legal[rows]
         return {name: parts[name] for name in sorted(parts)}

@@ -48,6 +48,8 @@ class Column:
         count: how many those are, int16 (15625,).
         train: GPU-seconds of training through each rung, float64 (rungs, 15625).
         evaluation: GPU-seconds of one pass over the split, float64 (15625,); 0 where the table does not say.
+        mean: accuracy over all trials at the last rung, float32 (15625,), NaN for cells not on offer: no search may
+            see it.
         present: whether a cell has accuracy and seconds at every rung, bool (15625,).
         images: number of images of the split.
     """
@@ -64,6 +66,7 @@ class Column:
     count: npt.NDArray[np.int16]
     train: Floats64
     evaluation: Floats64
+    mean: Floats32
     present: npt.NDArray[np.bool_]
     images: int
 
@@ -124,6 +127,8 @@ class Column:
         is_timed = table.has_eval_seconds(dataset, **where)
         evaluation = table.eval_seconds(dataset, **where) if is_timed else np.zeros(NUM_CELLS)
         has: npt.NDArray[np.bool_] = np.asarray(~np.isnan(accuracy).any(axis=0))
+        present = has.any(axis=1) & ~np.isnan(train).any(axis=0) & ~np.isnan(evaluation)
+        mean = table.accuracy(dataset, epoch=rungs[-1], **where)
         trials = np.arange(has.shape[1]) if wanted == "all" else np.array([NO_TRIAL if kind == "mean" else kind])
         column = cls(
             table,
@@ -138,7 +143,8 @@ class Column:
             count=np.count_nonzero(has, axis=1).astype(np.int16),
             train=train,
             evaluation=evaluation,
-            present=has.any(axis=1) & ~np.isnan(train).any(axis=0) & ~np.isnan(evaluation),
+            mean=np.where(present, mean, np.float32(np.nan)),
+            present=present,
             images=table.num_images(dataset, **where),
         )
         _refuse_missing(column, missing)
@@ -165,12 +171,6 @@ class Column:
     def is_partial(self) -> bool:
         """Whether some cells are not on offer."""
         return not self.present.all()
-
-    @cached_property
-    def mean(self) -> Floats32:
-        """Mean accuracy over trials at the last rung, (15625,), NaN for cells not on offer: no search may see it."""
-        mean = self.table.accuracy(self.dataset, recipe=self.recipe, epoch=self.epoch, split=self.split)
-        return np.where(self.present, mean, np.float32(np.nan))
 
     @cached_property
     def cheapest(self) -> float:

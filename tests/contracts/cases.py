@@ -54,6 +54,13 @@ ARGUMENTS = {
         {"action": "joint", "observation": "dict", "reward": "true", "trial": "mean"},
         {"reward": "area", "charge": "fresh", "max_queries": 11},
         {"perturb": 0.05, "reward": "true"},
+        {"family": {"stop": 3}, "reward": "regret", "standardise": True, "describe": True, "trainings": 4.0},
+        {
+            "family": {"start": 7, "stop": 9, "sources": 0.0},
+            "reward": "regret-area",
+            "action": "joint",
+            "trial": "mean",
+        },
         {"trial": 0, "rungs": [2, 8]},
         {"objectives": {"params": 0.3, "latency": "<=0.02"}},
         {"tasks": [{"epoch": 8}, {"epoch": 6}, {"epoch": 5}], "task_sampling": "round-robin"},

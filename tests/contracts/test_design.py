@@ -57,7 +57,7 @@ def test_rewards_are_named_in_one_file():
     defaults = {"accuracy", "improvement"}  # of the arguments
     kinds = {"value", "rise", "change"}  # how a reward is paid
     names = {*REWARDS, *SEARCH_REWARDS} - defaults - kinds
-    assert names == {"log-error", "regret", "area", "true"}
+    assert names == {"log-error", "regret", "area", "true", "regret-area"}
     where = {path.name for path in FILES if path.is_relative_to(Path(nb201_env.__file__).parent)
              and names & strings(parsed(path))}  # fmt: skip
     assert where == {"rewards.py"}

@@ -3,6 +3,7 @@
 It shares nothing with them but the table, the cells and the hash that draws trials.
 """
 
+import functools
 import itertools
 import math
 
@@ -24,11 +25,37 @@ class ReferenceTask:
         self.evaluation = self.table.eval_seconds(dataset) if self.has_eval else np.zeros(NUM_CELLS)
         self.objectives = objectives or {}
 
+    @classmethod
+    def drawn(cls, column, objectives):
+        """A task of a family, of whose values the column is the only record."""
+        task = cls(column.table, column.dataset, column.rungs, objectives)
+        task.accuracy = dict(zip(column.rungs, column.accuracy, strict=True))
+        task.mean = {column.rungs[-1]: column.mean}
+        return task
+
+    def regret_scale(self):
+        """The best worth, random search's regret after 20 queries, and the mean worth."""
+        worth = sorted(self.worth(cell, float(mean)) for cell, mean in enumerate(self.mean[self.rungs[-1]]))
+        count = len(worth)
+        reached = sum(value * (((i + 1) / count) ** 20 - (i / count) ** 20) for i, value in enumerate(worth))
+        return worth[-1], worth[-1] - reached, sum(worth) / count
+
+    def description(self):
+        about = self.table.attrs(self.dataset)
+        full = float((self.train[self.rungs[-1]] + self.evaluation).mean())
+        return [1 / about["num_classes"], about["image_size"] / 256, math.log(1 + full) / math.log(1e7),
+                self.rungs[0] / self.rungs[-1]]  # fmt: skip
+
     def cost(self, name, cell, accuracy):
         if name == "error":
             return 1.0 - accuracy
         return float(self._costs(name)[cell])
 
+    @functools.cache  # noqa: B019 (the tests' few tasks)
+    def largest(self, name):
+        return 1.0 if name == "error" else float(max(self._costs(name)))
+
+    @functools.cache  # noqa: B019
     def _costs(self, name):
         if name == "train_seconds":
             return self.train[self.rungs[-1]]
@@ -38,7 +65,7 @@ class ReferenceTask:
         worth, excess = accuracy, 0.0
         for name, wanted in self.objectives.items():
             cost = self.cost(name, cell, accuracy)
-            largest = 1.0 if name == "error" else float(max(self._costs(name)))
+            largest = self.largest(name)
             if isinstance(wanted, str):
                 excess += max(0.0, cost / float(wanted.removeprefix("<=")) - 1.0)
             else:
@@ -52,8 +79,13 @@ class ReferenceSearch:
     def __init__(
         self, tasks, budget=None, charge="resume", max_queries=None, action="sequential", history=8,
         reward="improvement", task_sampling="uniform", perturb=0.0, objectives=None, trial="per-search",
+        trainings=20.0, standardise=False, describe=False,
     ):  # fmt: skip
-        self.tasks = [ReferenceTask(*task, objectives) for task in tasks]
+        self.tasks = [
+            ReferenceTask(*task, objectives) if isinstance(task, tuple) else ReferenceTask.drawn(task, objectives)
+            for task in tasks
+        ]
+        self.trainings, self.standardised, self.described = trainings, standardise, describe
         self.given_budget, self.charge, self.max_queries = budget, charge, max_queries
         self.sequential, self.history_length, self.reward = action == "sequential", history, reward
         self.sampling, self.perturb, self.trial = task_sampling, perturb, trial
@@ -69,7 +101,10 @@ class ReferenceSearch:
         self.task = self.tasks[self.number]
         task, last = self.task, self.task.rungs[-1]
         mean = float((task.train[last] + task.evaluation).mean())
-        self.budget = 20.0 * mean if self.given_budget is None else self.given_budget
+        self.budget = self.trainings * mean if self.given_budget is None else self.given_budget
+        if self.reward.startswith("regret"):
+            self.best, self.unit, mean_worth = task.regret_scale()
+            self.before_any = (mean_worth - self.best) / self.unit
         self.ops, self.cell, self.used, self.queries = [], None, 0.0, 0
         self.furthest = {}  # cell -> highest rung bought, from 1
         self.bought = set()  # (cell, rung)
@@ -141,7 +176,7 @@ class ReferenceSearch:
         if self.charge == "resume" and before:
             train = max(0.0, train - float(task.train[task.rungs[before - 1]][cell]))
         price = train + float(task.evaluation[cell])
-        reward, worth_before = 0.0, self.incumbent[1] if self.incumbent else 0.0
+        reward, worth_before = 0.0, self.counted()
         accuracy, trial = self.seen_value(cell, rung)
         found = {"index": cell, "epoch": epoch, "repeat": before > 0, "task": self.number}
         if self.used + price > self.budget:
@@ -150,7 +185,7 @@ class ReferenceSearch:
         else:
             self.used += price
             self.queries += 1
-            if self.reward == "area":
+            if self.reward in ("area", "regret-area"):
                 reward = worth_before * price / self.budget
             self.furthest[cell] = max(before, rung)
             self.bought.add((cell, rung))
@@ -158,8 +193,8 @@ class ReferenceSearch:
             worth = task.worth(cell, accuracy)
             if self.incumbent is None or (rung, worth) > self.incumbent[:2]:
                 self.incumbent = rung, worth, cell, accuracy
-            if self.reward == "improvement":
-                reward = self.incumbent[1] - worth_before
+            if self.reward in ("improvement", "regret"):
+                reward = self.counted() - worth_before
             ended = self.queries >= self.limit()
             found |= {"accuracy": accuracy, "observed": True, "trial": trial, "query_seconds": price}
         if ended:
@@ -176,12 +211,22 @@ class ReferenceSearch:
             found["reward_vector"] = vector
         return self.observe(), reward, ended, found
 
+    def counted(self):
+        """What rewards count of the incumbent."""
+        if not self.reward.startswith("regret"):
+            return self.incumbent[1] if self.incumbent else 0.0
+        if self.incumbent is None:
+            return self.before_any
+        cell = self.incumbent[2]
+        true = self.task.worth(cell, float(self.task.mean[self.task.rungs[-1]][cell]))
+        return (true - self.best) / self.unit
+
     def reward_at_end(self):
+        if self.reward in ("area", "regret-area"):
+            return self.counted() * max(0.0, self.budget - self.used) / self.budget
         if self.incumbent is None:
             return 0.0
-        _, worth, cell, _ = self.incumbent
-        if self.reward == "area":
-            return worth * max(0.0, self.budget - self.used) / self.budget
+        cell = self.incumbent[2]
         if self.reward == "true":
             value = float(self.task.mean[self.task.rungs[-1]][cell])
             value = min(1.0, max(0.0, value + self.field(cell))) if self.perturb else value
@@ -197,6 +242,15 @@ class ReferenceSearch:
         furthest = self.furthest.get(self.cell, 0)
         return [int(action == 0 or furthest < action <= rungs) for action in range(count)]
 
+    def shown(self, accuracy, rung):
+        """An accuracy as observations show it."""
+        if not self.standardised:
+            return accuracy
+        seen = [one for _, one, at in self.history if at == rung]
+        mean = sum(seen) / len(seen)
+        deviation = math.sqrt(sum((one - mean) ** 2 for one in seen) / len(seen))
+        return min(1.0, max(0.0, 0.5 + (accuracy - mean) / (8.0 * deviation))) if deviation > 1e-7 else 0.5
+
     def observe(self):
         """The parts of an observation, by name, as lists."""
         rungs = len(self.task.rungs)
@@ -204,17 +258,19 @@ class ReferenceSearch:
         rung_of = lambda rung: [float(i + 1 == rung) for i in range(rungs)]  # noqa: E731
         onehot = lambda cell: [v for op in Cell(cell).ops for v in one(5, op)]  # noqa: E731
         parts = {"phase": one(7, 6 if self.cell is not None else len(self.ops))}
+        if self.described:
+            parts["task"] = self.task.description()
         parts["budget_left"] = [max(0.0, 1.0 - self.used / self.budget)]
         if self.incumbent:
             rung, _, cell, accuracy = self.incumbent
-            parts["incumbent"] = [*onehot(cell), accuracy, *rung_of(rung)]
+            parts["incumbent"] = [*onehot(cell), self.shown(accuracy, rung), *rung_of(rung)]
         else:
             parts["incumbent"] = [0.0] * (31 + rungs)
         slots = [v for edge in range(6) for v in one(6, self.ops[edge] if edge < len(self.ops) else 5)]
         seen = [(self.cell, rung) in self.bought for rung in range(1, rungs + 1)]
-        curve = [self.seen_value(self.cell, r + 1)[0] if seen[r] else 0.0 for r in range(rungs)]
+        curve = [self.shown(self.seen_value(self.cell, r + 1)[0], r + 1) if seen[r] else 0.0 for r in range(rungs)]
         parts["cell"] = [*slots, *curve, *map(float, seen)]
-        rows = [[*onehot(c), a, *rung_of(r), 1.0] for c, a, r in self.history[: self.history_length]]
+        rows = [[*onehot(c), self.shown(a, r), *rung_of(r), 1.0] for c, a, r in self.history[: self.history_length]]
         parts["history"] = rows + [[0.0] * (32 + rungs)] * (self.history_length - len(rows))
         if not self.sequential:
             del parts["phase"]

@@ -5,9 +5,16 @@ import numpy as np
 import pytest
 from search_reference import ReferenceSearch
 
+from nb201_env import Column
+from nb201_env.simulation.family import Law, TaskFamily
+
 ID = "NB201/Search-v0"
 MINI = ("mini", "gratings", (1, 3, 8))
 DIGITS = ("mini", "digits", (1, 3, 8))
+LAW = {"field": 0.3, "noise": (0.1, 0.2)}
+SOURCES = [Column.open(table, dataset, rungs=rungs) for table, dataset, rungs in (MINI, DIGITS)]
+FAMILY = [TaskFamily(SOURCES, Law(**LAW)).column(number) for number in (5, 6)]
+FAMILY_TOLD = {"family": {"start": 5, "stop": 7, **LAW}, "tasks": [{}, {"dataset": "digits"}]}
 
 # (tasks of the reference, how the environment is told of them, further arguments of both)
 CASES = [
@@ -26,6 +33,15 @@ CASES = [
     ([MINI], {}, {"objectives": {"params": 0.3, "latency": 0.1}}),
     ([MINI], {}, {"objectives": {"error": 0.5, "macs": "<=1000000"}, "reward": "area"}),
     ([MINI, DIGITS], {"tasks": [{}, {"dataset": "digits"}]}, {"objectives": {"train_seconds": 1}, "reward": "true"}),
+    ([MINI], {}, {"reward": "regret", "standardise": True}),
+    ([MINI, DIGITS], {"tasks": [{}, {"dataset": "digits"}]}, {"reward": "regret-area", "describe": True}),
+    (
+        [("published", "cifar100", (200,))],
+        {"table": "published", "dataset": "cifar100"},
+        {"objectives": {"params": 0.3}, "reward": "regret", "trainings": 7.5, "standardise": True, "history": 12},
+    ),
+    (FAMILY, FAMILY_TOLD, {"reward": "regret", "standardise": True, "describe": True, "trainings": 9}),
+    (FAMILY, FAMILY_TOLD, {"reward": "regret-area", "standardise": True, "budget": 8.0}),
 ]
 SEEDS = 4
 
@@ -41,6 +57,10 @@ def actions(action, rungs, rng):
             yield from (int(op) for op in ops)
             for _ in range(rng.integers(1, 3)):
                 yield int(rng.integers(max(5, rungs + 1)))
+
+
+def rungs_of(tasks):
+    return len(tasks[0].rungs if tasks is FAMILY else tasks[0][2])
 
 
 def check(observation, info, expected, legal, found):
@@ -68,7 +88,7 @@ def test_one_search(action, tasks, told, more):
         observation, info = env.reset(seed=seed)
         check(observation, info, reference.reset(seed), reference.legal() if action == "sequential" else None, None)
         rng, ended = np.random.default_rng(seed), False
-        for one in actions(action, len(tasks[0][2]), rng):
+        for one in actions(action, rungs_of(tasks), rng):
             observation, reward, ended, truncated, info = env.step(one)
             expected, wanted, over, found = reference.step(one)
             check(observation, info, expected, reference.legal() if action == "sequential" else None, found)
@@ -86,15 +106,15 @@ def test_one_search(action, tasks, told, more):
 def test_lanes(mode, action, tasks, told, more):
     """Every lane is a search of its own; after its first, its seeds are drawn as Gymnasium's generators draw them."""
     lanes = 3
-    if tasks[0][0] == "mini":  # searches that end within the test
-        more = {"budget": 6.0} | more
+    if tasks is not FAMILY and tasks[0][0] == "mini":  # searches that end within the test
+        more = {"budget": 6.0} | more if "trainings" not in more else more
     env = gym.make_vec(ID, num_envs=lanes, **told, **more, action=action, observation="dict", autoreset_mode=mode)
     references = [ReferenceSearch(tasks, **more, action=action) for _ in range(lanes)]
     draws = [np.random.default_rng(seed) for seed in range(10, 10 + lanes)]
     observation, info = env.reset(seed=10)
     for lane, reference in enumerate(references):
         reference.reset(10 + lane)
-    rows = [actions(action, len(tasks[0][2]), np.random.default_rng(lane)) for lane in range(lanes)]
+    rows = [actions(action, rungs_of(tasks), np.random.default_rng(lane)) for lane in range(lanes)]
     resetting, ends = [False] * lanes, 0
     for _ in range(250):
         chosen = [next(row) for row in rows]

@@ -12,6 +12,7 @@ import pytest
 from nb201_env import ALL_OPS, NUM_CELLS, NB201Error, Oracle, TableFormatError, open_table
 from nb201_env.space import all_params
 from nb201_env.space.isomorphism import representatives
+from nb201_env.tables.join import join_tables
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
@@ -55,6 +56,13 @@ def whole(tiny, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "whole.zarr"
     assert generate(plan_of(tiny), out) == []
     return out
+
+
+def test_a_table_is_extended_by_trials(tiny, whole, tmp_path):
+    for first in (1, 2):
+        assert generate(plan_of(tiny, trials=1, first_trial=first), tmp_path / f"{first}.zarr") == []
+    join_tables([tmp_path / "1.zarr", tmp_path / "2.zarr"], tmp_path / "both.zarr", "colours")
+    assert open_table(tmp_path / "both.zarr").fingerprint == open_table(whole).fingerprint
 
 
 def test_what_is_in_the_table(whole):
@@ -206,10 +214,12 @@ def test_equal_cells_are_trained_once(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dataset": "mnist"}, "unknown data set 'mnist'; use one of digits, gratings, shapes, cifar10"),
+        ({"dataset": "mnist"}, "unknown data set 'mnist'; use one of digits, gratings, shapes, backdrops, cifar10"),
         ({"recipe": "long"}, "recipe must be one of 200ep, 12ep, mini, got 'long'"),
         ({"start": 5, "stop": 5}, "cells must be a range a:b within 0:15625, got 5:5"),
-        ({"trials": 4}, "trials must be a whole number from 1 to 3, got 4"),
+        ({"trials": 4}, "trials, from trial 1, must be a whole number from 1 to 3, got 4"),
+        ({"trials": 2, "first_trial": 3}, "trials, from trial 3, must be a whole number from 1 to 1, got 2"),
+        ({"first_trial": 0}, "first_trial must be a whole number from 1 to 3, got 0"),
         ({"epochs": 0}, "epochs must be a whole number from 1"),
         ({"precision": "half"}, "precision must be one of float32, tf32, bfloat16, got 'half'"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
@@ -262,7 +272,8 @@ def test_blocks_of_a_part():
 
 
 def test_drawn_images_are_what_they_say_and_always_the_same():
-    for name, num_classes, test_images in (("digits", 10, 451), ("gratings", 24, 5_000), ("shapes", 8, 2_000)):
+    drawn = {"digits": (10, 451), "gratings": (24, 5_000), "shapes": (8, 1_000), "backdrops": (10, 707)}
+    for name, (num_classes, test_images) in drawn.items():
         images = load_images(name)
         assert (images.num_classes, images.size) == (num_classes, 8)
         assert images.splits["test"].images.shape == (test_images, 3, 8, 8)

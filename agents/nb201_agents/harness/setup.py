@@ -10,12 +10,10 @@ import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
 from nb201_env import NB201Error, Oracle, checks
+from nb201_env.envs.rewards import PRIVILEGED
 from nb201_env.registration import ENVIRONMENTS
 
 ENVIRONMENT = "NB201/BuildCell-v0"
-
-PRIVILEGED = ("regret", "true")
-"""Rewards that know what no search may know."""
 
 
 @dataclass(frozen=True)
