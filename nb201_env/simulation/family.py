@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -98,8 +99,9 @@ class TaskFamily:
         self._present = np.logical_and.reduce([source.present for source in sources])
         if np.count_nonzero(self._present) < 2:
             raise NB201Error("the sources of a family have no two cells in common")
-        self._scores = np.stack([[self._scored(values) for values in _over_trials(source)] for source in sources])
-        self._params = self._scored(PARAMS)
+        present = self._present
+        self._scores = np.stack([[normal_scores(one, present) for one in over_trials(source)] for source in sources])
+        self._params = normal_scores(PARAMS, present)
 
     def column(self, number: int, trial: str = "per-search") -> Column:
         """The task of a number, as a column that can be searched; its `mean` is free of noise.
@@ -113,11 +115,11 @@ class TaskFamily:
         weights = rng.dirichlet(np.full(len(self.sources), _CONCENTRATION))
         params, field = rng.uniform(0.0, law.params), abs(rng.normal(0.0, law.field))
         base = self.sources[int(rng.choice(len(self.sources), p=weights))]
-        value = law.sources * self._standardised(np.tensordot(weights, self._scores, axes=1))
+        value = law.sources * standardised(np.tensordot(weights, self._scores, axes=1), self._present)
         if law.shuffled:
             dealt = np.flatnonzero(self._present)
             value[:, dealt] = value[:, rng.permutation(dealt)]
-        value += params * self._params + field * self._standardised(_random_field(number))
+        value += params * self._params + field * standardised(_random_field(number), self._present)
         truth = self._on_a_scale(value, 1.0 / int(base.table.attrs(base.dataset)["num_classes"]), rng)
         last = truth[-1, self._present]
         noise = np.exp(rng.uniform(*np.log(law.noise))) * last.std()
@@ -136,21 +138,6 @@ class TaskFamily:
             present=self._present,
         )
 
-    def _scored(self, values: npt.NDArray[np.generic]) -> Floats:
-        """Normal scores of the cells on offer, ties alike, 0 elsewhere, (15625,)."""
-        _, which, counts = np.unique(values[self._present], return_inverse=True, return_counts=True)
-        middle = (np.cumsum(counts) - counts / 2) / counts.sum()
-        quantile = NormalDist().inv_cdf
-        scores = np.zeros(NUM_CELLS)
-        scores[self._present] = np.array([quantile(share) for share in middle.tolist()])[which]
-        return self._standardised(scores)
-
-    def _standardised(self, values: Floats) -> Floats:
-        """Values (…, 15625) whose cells on offer have mean 0 and deviation 1."""
-        known = values[..., self._present]
-        deviation = known.std(axis=-1, keepdims=True)
-        return np.asarray((values - known.mean(axis=-1, keepdims=True)) / np.where(deviation > 0, deviation, 1.0))
-
     def _on_a_scale(self, value: Floats, chance: float, rng: np.random.Generator) -> Floats:
         """Accuracies (rungs, 15625) in the order of values of any scale."""
         best = chance + (1.0 - chance) * rng.uniform(*_BEST)
@@ -162,7 +149,24 @@ class TaskFamily:
         return np.asarray(chance + (best - chance) * growth[:, None] * (1.0 - (1.0 - share) ** bend))
 
 
-def _over_trials(source: Column) -> Floats:
+def normal_scores(values: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> Floats:
+    """Normal quantiles of the ranks of the cells on offer, ties alike, standardised; 0 elsewhere, (15625,)."""
+    _, which, counts = np.unique(values[present], return_inverse=True, return_counts=True)
+    middle = (np.cumsum(counts) - counts / 2) / counts.sum()
+    quantile = NormalDist().inv_cdf
+    scores = np.zeros(NUM_CELLS)
+    scores[present] = np.array([quantile(share) for share in middle.tolist()])[which]
+    return standardised(scores, present)
+
+
+def standardised(values: Floats, present: npt.NDArray[np.bool_]) -> Floats:
+    """Values (…, 15625) moved and scaled so that the cells on offer have mean 0 and deviation 1."""
+    known = values[..., present]
+    deviation = known.std(axis=-1, keepdims=True)
+    return np.asarray((values - known.mean(axis=-1, keepdims=True)) / np.where(deviation > 0, deviation, 1.0))
+
+
+def over_trials(source: Column) -> Floats:
     """Mean accuracy over trials at each rung, (rungs, 15625), 0 for cells without one."""
     accuracy = source.accuracy.astype(np.float64)
     counts = np.maximum(np.count_nonzero(~np.isnan(accuracy), axis=2), 1)

@@ -13,7 +13,7 @@ from nb201_agents.searchers.bananas import ensemble
 from nb201_agents.searchers.bohb import BOHB, _density
 from nb201_agents.searchers.dehb import DEHB
 from nb201_agents.searchers.encodings import LIVE_OPS, PATHS, path_encoding
-from nb201_agents.searchers.gaussian_process import Posterior, log_likelihood
+from nb201_agents.searchers.gaussian_process import Posterior, log_likelihood, product
 from nb201_agents.searchers.hyperband import Hyperband
 from nb201_agents.searchers.lstm_controller import Policy
 from nb201_agents.searchers.pasha import PASHA
@@ -103,7 +103,7 @@ def test_the_process_is_the_textbooks():
     rng = np.random.default_rng(0)
     cells, values = rng.choice(15_625, 70, replace=False).tolist(), rng.random(70)
     trend = np.ones((15_625, 1))
-    process = Posterior(trend, 0.7, 0.05, cells, values)
+    process = Posterior(trend, product(0.7), 0.05, cells, values)
     correlation = 0.7 ** (ALL_OPS[cells][:, None] != ALL_OPS[cells]).sum(axis=2)
     inverse = np.linalg.inv(correlation + 0.05 * np.eye(70))
     mean = inverse.sum(axis=0) @ values / inverse.sum()
@@ -260,7 +260,7 @@ def test_the_lstm_learns_what_is_rewarded():
 def test_thompson_draws_have_the_moments_of_the_posterior():
     rng = np.random.default_rng(0)
     cells, values = rng.choice(15_625, 12, replace=False).tolist(), rng.random(12).tolist()
-    posterior = Posterior(np.ones((15_625, 1)), 0.7, 0.1, cells, values)
+    posterior = Posterior(np.ones((15_625, 1)), product(0.7), 0.1, cells, values)
     draws = np.array([posterior.draw(rng) for _ in range(400)])
     mean, variance = posterior._mean()
     some = rng.choice(15_625, 40)

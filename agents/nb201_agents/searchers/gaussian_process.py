@@ -69,7 +69,7 @@ class GaussianProcess:
         self._values: list[float] = []
         self._is_open = task.present.copy()
         self._trend = np.ones((NUM_CELLS, 1)) if prior == "constant" else _line(PARAMS)
-        self._posterior = Posterior(self._trend, SIMILARITIES[1], NOISES[1])
+        self._posterior = Posterior(self._trend, product(SIMILARITIES[1]), NOISES[1])
         self._choose_again_at = self._initial
 
     def ask(self) -> Query | None:
@@ -108,7 +108,7 @@ class GaussianProcess:
             for noise in NOISES
         ]
         _, similarity, noise = max(found)
-        self._posterior = Posterior(self._trend, similarity, noise, self._told_cells, self._values)
+        self._posterior = Posterior(self._trend, product(similarity), noise, self._told_cells, self._values)
 
 
 def _line(values: npt.NDArray[np.int64]) -> Floats:
@@ -124,17 +124,17 @@ class Posterior:
 
     Args:
         trend: columns of which the mean is a sum, (15625, p).
-        similarity: factor by which one different edge lowers the correlation of two cells.
+        correlations: of two cells by the number of edges that differ, (7,); see `product`.
         noise: share of the variance.
         cells: that were observed.
         values: of them.
     """
 
     def __init__(
-        self, trend: Floats, similarity: float, noise: float, cells: Sequence[int] = (), values: Sequence[float] = ()
+        self, trend: Floats, correlations: Floats, noise: float, cells: Sequence[int] = (), values: Sequence[float] = ()
     ):
         self._trend, self._noise = trend, noise
-        self._powers = similarity ** np.arange(ALL_OPS.shape[1] + 1)
+        self._correlations = correlations
         self._cells: list[int] = []
         self._pivots: list[float] = []
         self._solved = np.zeros((64, NUM_CELLS))
@@ -154,7 +154,7 @@ class Posterior:
         solved, whitened = self._solved[:count], self._whitened[:count]
         row = solved[:, cell].copy()
         pivot = math.sqrt(max(1.0 + self._noise - np.einsum("i,i->", row, row).item(), 1e-12))
-        correlation = self._powers[(ALL_OPS[cell] != ALL_OPS).sum(axis=1)]
+        correlation = self._correlations[(ALL_OPS[cell] != ALL_OPS).sum(axis=1)]
         self._solved[count] = new = (correlation - np.einsum("i,ij->j", row, solved)) / pivot
         known = np.append(self._trend[cell], value)
         self._whitened[count] = (known - np.einsum("i,ij->j", row, whitened)) / pivot
@@ -164,18 +164,22 @@ class Posterior:
         self._best = max(self._best, value)
         self._count += 1
 
+    def _fit(self) -> tuple[Floats, float, Floats]:
+        """Coefficients of the trend, the variance before any observation, and the whitened residuals."""
+        return fitted(self._whitened[: self._count, :-1], self._whitened[: self._count, -1])
+
     def _mean(self) -> tuple[Floats, float]:
         """Of every cell, (15625,), and the variance before any observation."""
-        slope, variance, rest = fitted(self._whitened[: self._count, :-1], self._whitened[: self._count, -1])
+        slope, variance, rest = self._fit()
         mean = np.einsum("ij,j->i", self._trend, slope) + np.einsum("i,ij->j", rest, self._solved[: self._count])
         return np.asarray(mean), variance
 
     def draw(self, rng: np.random.Generator) -> Floats:
-        """A function over all cells, drawn from the process given its observations, (15625,)."""
+        """A function over all cells, drawn from the process, of product correlations, given its observations, (15625,)."""
         from scipy.linalg import solve_triangular
 
         mean, variance = self._mean()
-        count, similarity = self._count, self._powers[1]
+        count, similarity = self._count, self._correlations[1]
         one_edge = np.linalg.cholesky(similarity + (1.0 - similarity) * np.eye(len(OPS)))
         prior = rng.standard_normal((len(OPS),) * ALL_OPS.shape[1])
         for _ in range(prior.ndim):  # each edge's axis in turn comes first, is mixed, and goes last
@@ -195,6 +199,11 @@ class Posterior:
         score = (expected - self._best) / deviation
         density = np.exp(-0.5 * score * score) / _SQRT_2PI
         return np.asarray(deviation * (score * ndtr(score) + density))
+
+
+def product(similarity: float) -> Floats:
+    """Correlations that each different edge lowers by a factor, (7,)."""
+    return np.asarray(similarity ** np.arange(ALL_OPS.shape[1] + 1))
 
 
 def fitted(trend: Floats, values: Floats) -> tuple[Floats, float, Floats]:
