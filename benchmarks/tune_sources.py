@@ -1,4 +1,4 @@
-"""Settings of the agents that begin with source tables, chosen on source tables alone: `python benchmarks/tune_sources.py`.
+"""Choosing the settings of agents with source tables, on source tables alone: `python benchmarks/tune_sources.py`.
 
 Each data set of `mini` is held out in turn: its own column and tasks that the family makes of it alone are searched by
 agents whose sources are the others. Each agent has the same budget of settings, drawn at random. What counts is the

@@ -1,4 +1,4 @@
-"""The commands that the agents add to `nb201`: demo, bench, report."""
+"""The commands that the agents add to `nb201`: demo, bench, pretrain, report, validate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nb201_agents.harness.report import SHORT_COLUMNS, write_report
 from nb201_agents.harness.setup import ENVIRONMENT, Setup
 from nb201_agents.harness.summary import Summary, summaries, warning
 from nb201_agents.harness.validate import validate as validate_results
-from nb201_agents.searcher import options_of
+from nb201_agents.searcher import options_of, require
 from nb201_env import NB201Error, checks, open_table
 from nb201_env.console import progress_bar
 
@@ -161,6 +161,41 @@ def _epochs(text: str) -> tuple[int, ...]:
     if not all(part.isascii() and part.isdecimal() for part in parts):
         raise NB201Error(f"--rungs takes epochs such as 1,3,8, got {text!r}")
     return tuple(map(int, parts))
+
+
+@app.command()
+def pretrain(
+    out: Annotated[str, typer.Option(help="The controller to write, FILE.safetensors.")],
+    sources: Annotated[str, typer.Option(help="TABLE:DATASET with commas between.")] = "mini:gratings,mini:digits",
+    rungs: Annotated[str | None, typer.Option(help="Epochs at which cells can be seen, as 1,3,8.")] = None,
+    law: Annotated[str, typer.Option(help="What differs from the family's law, as params=0,shuffled=True.")] = "",
+    batches: Annotated[int, typer.Option(help="Batches of 256 tasks, 20 updates each.")] = 60,
+    queries: Annotated[int, typer.Option(help="Most queries of a search.")] = 24,
+    trainings: Annotated[float, typer.Option(help="Budget of a search in mean full trainings.")] = 1000.0,
+    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    tensorboard: Annotated[str | None, typer.Option(help="Folder for TensorBoard.")] = None,
+) -> None:
+    """Train a controller on tasks made of tables. An interrupted training goes on by the same command."""
+    require("controller", "torch", "safetensors")
+    from nb201_agents.controllers.ppo import Recipe
+    from nb201_agents.controllers.pretrain import pretrain as run
+
+    pairs = tuple((table, dataset) for table, _, dataset in (one.rpartition(":") for one in sources.split(",")))
+    if not all(map(all, pairs)):
+        raise NB201Error(f"--sources are TABLE:DATASET with commas between, as mini:gratings, got {sources!r}")
+    recipe = Recipe(
+        pairs,
+        None if rungs is None else _epochs(rungs),
+        tuple(options_of(law).items()),
+        batches=batches,
+        queries=queries,
+        trainings=trainings,
+        seed=seed,
+    )
+    with progress_bar("searches") as progress:
+        run(recipe, Path(out), device, tensorboard, progress)
+    typer.echo(f"written: {out}, and its card beside it")
 
 
 @app.command()

@@ -7,9 +7,8 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 
-import torch
-
 from nb201_env import NUM_CELLS, NB201Error, checks
+from nb201_env.integrations.devices import checked_device
 from nb201_env.space.isomorphism import representatives
 from nb201_generator.blocks import blocks_of
 from nb201_generator.images import ImageSet, load_images
@@ -72,12 +71,7 @@ class Plan:
         checks.truth("channels_last", self.channels_last)
         if self.data is not None:
             checks.text("data", self.data, "archives")
-        try:
-            device = torch.device(self.device)
-        except RuntimeError:
-            raise NB201Error(f"unknown device {self.device!r}; use cpu, cuda or auto") from None
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise NB201Error(f"device {self.device!r}: this PyTorch sees no CUDA device; use cpu")
+        checked_device(self.device)
 
     def settings(self) -> Recipe:
         """The recipe."""

@@ -175,7 +175,7 @@ class Posterior:
         return np.asarray(mean), variance
 
     def draw(self, rng: np.random.Generator) -> Floats:
-        """A function over all cells, drawn from the process, of product correlations, given its observations, (15625,)."""
+        """A function over all cells, drawn from the process given its observations; correlations must be `product`s."""
         from scipy.linalg import solve_triangular
 
         mean, variance = self._mean()

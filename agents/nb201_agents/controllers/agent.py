@@ -1,0 +1,95 @@
+"""A trained controller as a searcher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nb201_agents.searcher import Query, Task, require
+from nb201_env import ALL_OPS, EDGES, NUM_CELLS, OPS, Evaluation, NB201Error
+
+_CELL = len(EDGES) * len(OPS)
+_SHOWN_DEVIATIONS = 8.0
+
+
+class Controller:
+    """Searches as its policy says, which looks at the latest queries of the search.
+
+    Args:
+        task: what is searched.
+        rng: source of all randomness.
+        file: that `nb201 pretrain` wrote.
+    """
+
+    def __init__(self, task: Task, rng: np.random.Generator, file: str = ""):
+        require("controller", "torch", "safetensors")
+        if not file:
+            raise NB201Error("the agent controller needs a file that `nb201 pretrain` wrote: controller(file=FILE)")
+        import torch
+
+        from nb201_agents.controllers.files import read_controller
+        from nb201_agents.controllers.ppo import CODES
+
+        self._controller = read_controller(Path(file))
+        self.pretrained_on = tuple(sorted({dataset for _, dataset in self._controller.recipe.sources}))
+        policy = self._controller.policy
+        if policy.rungs != len(task.epochs):
+            raise NB201Error(
+                f"{file} was trained for searches of {policy.rungs} rungs, and this one has {len(task.epochs)}"
+            )
+        self._task, self._codes = task, CODES
+        self._generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        self._bought = torch.zeros((1, NUM_CELLS), dtype=torch.int8)
+        self._bought[0, torch.from_numpy(CODES[~task.present])] = policy.rungs  # as good as seen
+        self._start = [cell for cell in reversed(task.start) if task.present[cell]]
+        self._told: list[tuple[int, int, float]] = []  # cell, rung from 0, worth
+        self._used = 0.0
+
+    def ask(self) -> Query | None:
+        """What the policy draws; None when all cells were seen at the last rung."""
+        import torch
+
+        from nb201_agents.controllers.policy import Seen
+
+        policy, epochs = self._controller.policy, self._task.epochs
+        if self._start:
+            return Query(self._start.pop(), epochs[0])
+        if bool((self._bought == policy.rungs).all()):
+            return None
+        left = 1.0 if self._task.budget is None else max(0.0, 1.0 - self._used / self._task.budget)
+        shown = shown_history(self._told, self._controller.recipe.queries, policy.rungs)
+        seen = Seen(torch.tensor([[left]]), torch.from_numpy(shown)[None])
+        actions = policy.choose(seen, self._bought, self._generator).actions[0].tolist()
+        code = 0
+        for op in actions[: len(EDGES)]:
+            code = code * len(OPS) + op
+        return Query(int(np.flatnonzero(self._codes == code)[0]), epochs[actions[-1] if policy.rungs > 1 else 0])
+
+    def tell(self, result: Evaluation) -> None:
+        """Remember a query."""
+        rung = self._task.epochs.index(result.epoch)
+        self._told.append((result.index, rung, result.worth))
+        at = int(self._codes[result.index])
+        self._bought[0, at] = max(int(self._bought[0, at]), rung + 1)
+        self._used += result.seconds
+
+
+def shown_history(told: list[tuple[int, int, float]], length: int, rungs: int) -> npt.NDArray[np.float32]:
+    """The latest queries as `NB201/Search-v0` with `standardise=True` shows them, (length, 32 + rungs).
+
+    Args:
+        told: cell, rung from 0 and accuracy of each query of the search, in order.
+        length: how many queries are shown.
+        rungs: of the search.
+    """
+    shown = np.zeros((length, _CELL + 2 + rungs), np.float32)
+    values = [np.array([value for _, at, value in told if at == rung]) for rung in range(rungs)]
+    for row, (cell, rung, value) in enumerate(reversed(told[-length:])):
+        mean, deviation = values[rung].mean(), values[rung].std()
+        height = (value - mean) / (_SHOWN_DEVIATIONS * deviation) if deviation > 1e-7 else 0.0
+        shown[row, np.arange(len(EDGES)) * len(OPS) + ALL_OPS[cell]] = 1.0
+        shown[row, _CELL] = np.clip(0.5 + height, 0.0, 1.0)
+        shown[row, _CELL + 1 + rung] = shown[row, -1] = 1.0
+    return shown

@@ -1,0 +1,186 @@
+"""The policy of a controller: it looks at all queries of its search and builds the next cell edge by edge.
+
+A query that was made is a token: its cell, its rung, and its accuracy in deviations from the mean of the search. At
+each of the six choices the part of the cell that is there attends to the tokens, and a small network of both says how
+likely each op is. Where there are several rungs, a seventh choice says how long the cell is trained.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nb201_env import EDGES, OPS
+
+NUM_EDGES, NUM_OPS = len(EDGES), len(OPS)
+CELL = NUM_EDGES * NUM_OPS
+PARTIAL = NUM_EDGES * (NUM_OPS + 1)
+"""A cell of which some edges are chosen: one-hot, with a sixth slot for "not yet"."""
+
+CELLS = NUM_OPS**NUM_EDGES
+HEADS, WIDTH, HIDDEN = 4, 16, 128
+_SHOWN_DEVIATIONS = 8.0  # as `standardise` shows accuracies: 1/2 is the mean, 1 is four deviations above it
+_IMPOSSIBLE = -1e9
+
+
+class Seen(NamedTuple):
+    """What a policy sees of some searches.
+
+    Attributes:
+        left: share of the budget, (n, 1).
+        history: queries, as `NB201/Search-v0` with `standardise=True` shows them, (n, length, 32 + rungs).
+    """
+
+    left: Tensor
+    history: Tensor
+
+
+class Choice(NamedTuple):
+    """What a policy chose in some searches.
+
+    Attributes:
+        actions: six ops, and a rung if there are several, (n, 6 or 7).
+        allowed: which choices were possible at each step, bool (n, 6 or 7, 5 or more).
+        log_prob: of the actions, (n,).
+        value: what the critic expects, (n,).
+    """
+
+    actions: Tensor
+    allowed: Tensor
+    log_prob: Tensor
+    value: Tensor
+
+
+class Policy(nn.Module):
+    """Actor and critic.
+
+    Args:
+        rungs: number of rungs at which a cell can be seen.
+    """
+
+    slots: Tensor
+
+    def __init__(self, rungs: int = 1):
+        super().__init__()
+        self.rungs, self.steps = rungs, NUM_EDGES + (rungs > 1)
+        self.choices = max(NUM_OPS, rungs)
+        self.key = nn.Linear(CELL + rungs, HEADS * WIDTH)
+        self.content = nn.Linear(2 * CELL + 2 + rungs, HEADS * WIDTH)
+        self.nothing = nn.Parameter(torch.zeros(2, HEADS, 1, WIDTH))  # a token that is always there
+        self.query = nn.Sequential(nn.Linear(PARTIAL + 2, 64), nn.ReLU(), nn.Linear(64, HEADS * WIDTH))
+        self.body = nn.Sequential(
+            nn.Linear(HEADS * WIDTH + PARTIAL + 2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU()
+        )
+        self.op, self.rung, self.critic = nn.Linear(HIDDEN, NUM_OPS), nn.Linear(HIDDEN, rungs), nn.Linear(HIDDEN, 1)
+        for head in (self.op, self.rung, self.critic):
+            nn.init.zeros_(head.weight)
+        self.register_buffer("slots", torch.eye(NUM_OPS + 1), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """On which the policy is."""
+        return self.slots.device
+
+    @torch.no_grad()
+    def choose(self, seen: Seen, bought: Tensor, generator: torch.Generator) -> Choice:
+        """Draw a query for each search.
+
+        Args:
+            seen: what the searches show.
+            bought: highest rung, from 1, at which each cell was seen, 0 for none, int8 (n, 15625), cells in the order
+                of their ops as digits. A cell that was seen at the last rung is not built again while there are others.
+            generator: source of all randomness.
+        """
+        tokens, extra = self._tokens(seen)
+        count = len(seen.left)
+        ops = torch.full((count, NUM_EDGES), NUM_OPS, device=seen.left.device)  # none chosen
+        at = torch.zeros(count, dtype=torch.long, device=seen.left.device)
+        open_at = _open_prefixes(bought < self.rungs)
+        actions, masks, log_prob, value = [], [], torch.zeros(count, device=seen.left.device), None
+        for step in range(self.steps):
+            features = self._features(tokens, extra, self.slots[ops].reshape(count, 1, PARTIAL))[:, 0]
+            if value is None:
+                value = self.critic(features)[:, 0]
+            if step < NUM_EDGES:
+                allowed = open_at[step].view(count, -1, NUM_OPS)[torch.arange(count), at]
+            else:
+                highest = bought.gather(1, at[:, None])
+                allowed = torch.arange(1, self.rungs + 1, device=at.device) > highest
+            allowed = self._padded(allowed | ~allowed.any(dim=1, keepdim=True))
+            logits = self._padded_logits(features, step).masked_fill(~allowed, _IMPOSSIBLE).log_softmax(dim=1)
+            action = torch.multinomial(logits.exp().cpu(), 1, generator=generator)[:, 0].to(at.device)
+            log_prob += logits.gather(1, action[:, None])[:, 0]
+            actions.append(action)
+            masks.append(allowed)
+            if step < NUM_EDGES:
+                ops[:, step] = action
+                at = at * NUM_OPS + action
+        assert value is not None
+        return Choice(torch.stack(actions, 1), torch.stack(masks, 1), log_prob, value)
+
+    @torch.no_grad()
+    def value(self, seen: Seen) -> Tensor:
+        """What the critic expects, (n,)."""
+        tokens, extra = self._tokens(seen)
+        empty = self.slots[NUM_OPS].repeat(NUM_EDGES).expand(len(extra), 1, -1)
+        return self.critic(self._features(tokens, extra, empty))[:, 0, 0]  # type: ignore[no-any-return]
+
+    def judge(self, seen: Seen, actions: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities of actions that were chosen, the entropies of their choices, and values, (n,) each."""
+        tokens, extra = self._tokens(seen)
+        features = self._features(tokens, extra, self._partials(actions))
+        logits = torch.stack([self._padded_logits(features[:, step], step) for step in range(self.steps)], dim=1)
+        logits = logits.masked_fill(~allowed, _IMPOSSIBLE).log_softmax(dim=2)
+        chosen = logits.gather(2, actions[..., None])[..., 0].sum(dim=1)
+        entropy = -(logits.exp() * logits.clamp(min=-50.0)).sum(dim=(1, 2))
+        return chosen, entropy, self.critic(features[:, 0])[:, 0]
+
+    def _tokens(self, seen: Seen) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        """Keys and contents (n, heads, tokens, width) of queries, which of them are there, and two plain numbers."""
+        history = seen.history
+        cell, rung, is_there = history[..., :CELL], history[..., CELL + 1 : CELL + 1 + self.rungs], history[..., -1] > 0
+        height = (history[..., CELL : CELL + 1] - 0.5) * _SHOWN_DEVIATIONS
+        keys = self.key(torch.cat((cell, rung), dim=-1))
+        contents = self.content(torch.cat((cell, cell * height, height, height * height, rung), dim=-1))
+        split = [part.unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for part in (keys, contents)]
+        with_nothing = [
+            torch.cat((nothing.expand(len(history), -1, -1, -1), part), dim=2)
+            for nothing, part in zip(self.nothing, split, strict=True)
+        ]
+        known = torch.cat((torch.ones_like(is_there[:, :1]), is_there), dim=1)
+        share = is_there.float().mean(dim=1, keepdim=True)
+        return (with_nothing[0], with_nothing[1], known), torch.cat((seen.left, share), dim=1)
+
+    def _features(self, tokens: tuple[Tensor, Tensor, Tensor], extra: Tensor, partial: Tensor) -> Tensor:
+        """Of cells in the making (n, steps, 36), each with the queries that it attends to, (n, steps, hidden)."""
+        keys, contents, known = tokens
+        x = torch.cat((partial, extra[:, None].expand(-1, partial.shape[1], -1)), dim=-1)
+        query = self.query(x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2)
+        weights = (query @ keys.transpose(2, 3)) / WIDTH**0.5
+        weights = weights.masked_fill(~known[:, None, None], _IMPOSSIBLE).softmax(dim=-1)
+        found = (weights @ contents).transpose(1, 2).flatten(2)
+        return self.body(torch.cat((found, x), dim=-1))  # type: ignore[no-any-return]
+
+    def _partials(self, actions: Tensor) -> Tensor:
+        """The cell before each choice, (n, steps, 36)."""
+        whole = self.slots[actions[:, :NUM_EDGES]]
+        empty = self.slots[NUM_OPS].expand_as(whole)
+        cells = [torch.cat((whole[:, :step], empty[:, step:]), dim=1).flatten(1) for step in range(self.steps)]
+        return torch.stack(cells, dim=1)
+
+    def _padded_logits(self, features: Tensor, step: int) -> Tensor:
+        logits = self.op(features) if step < NUM_EDGES else self.rung(features)
+        return nn.functional.pad(logits, (0, self.choices - logits.shape[1]))
+
+    def _padded(self, allowed: Tensor) -> Tensor:
+        return nn.functional.pad(allowed, (0, self.choices - allowed.shape[1]))
+
+
+def _open_prefixes(is_open: Tensor) -> list[Tensor]:
+    """Which beginnings of one to six ops lead to an open cell, bool (n, 5), (n, 25), … of open cells (n, 15625)."""
+    levels = [is_open]
+    for _ in range(NUM_EDGES - 1):
+        levels.append(levels[-1].view(len(is_open), -1, NUM_OPS).any(dim=2))
+    return levels[::-1]

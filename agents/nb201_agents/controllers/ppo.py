@@ -1,0 +1,273 @@
+"""Proximal policy optimisation of a controller (Schulman et al., 2017), on many searches at once.
+
+Each batch of tasks is searched for a number of updates by fresh lanes, then the next tasks of the family follow. What
+training does depends on its recipe alone, so that it can go on from between two batches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from nb201_agents.controllers.policy import CELLS, NUM_EDGES, NUM_OPS, Choice, Policy, Seen
+from nb201_env import ALL_OPS, NB201Error, checks, open_table
+from nb201_env.simulation.family import TRAINING_TASKS
+
+MAX_TASKS = 10_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what a controller becomes.
+
+    Attributes:
+        sources: pairs of a table and a data set, of which the family of tasks is made.
+        rungs: epochs at which cells can be seen; None for the last alone.
+        law: what differs from the family's law, as pairs.
+        batches: of tasks, one after the other.
+        updates: of the policy on each batch.
+        tasks: in a batch, of `TRAINING_TASKS`; those of seed s begin at number `s * batches * tasks`.
+        lanes: searches at once.
+        steps: queries of each lane between two updates.
+        queries: most queries of a search; as many are in sight.
+        trainings: budget of a search in mean full trainings.
+        seed: of everything.
+        discount: of rewards, by query: what a search gains late counts less.
+        trace: lambda of generalised advantage estimation.
+        clip: of the ratio of probabilities.
+        passes: over what was collected, for each update.
+        minibatch: queries in one step of the optimiser.
+        learning_rate: at the start; it falls to nothing in a line.
+        entropy: weight of the choices' entropy at the start; it falls likewise.
+    """
+
+    sources: tuple[tuple[str, str], ...]
+    rungs: tuple[int, ...] | None = None
+    law: tuple[tuple[str, Any], ...] = ()
+    batches: int = 60
+    updates: int = 20
+    tasks: int = 256
+    lanes: int = 256
+    steps: int = 12
+    queries: int = 24
+    trainings: float = 1000.0
+    seed: int = 0
+    discount: float = 0.9
+    trace: float = 0.95
+    clip: float = 0.2
+    passes: int = 3
+    minibatch: int = 1024
+    learning_rate: float = 1e-3
+    entropy: float = 0.02
+
+    def check(self) -> None:
+        """Raise NB201Error for a recipe that cannot be carried out."""
+        if not self.sources:
+            raise NB201Error("name at least one source, TABLE:DATASET")
+        checks.whole("tasks", self.tasks, 1, MAX_TASKS)
+        for name in ("batches", "updates", "lanes", "steps", "queries", "passes", "minibatch"):
+            checks.whole(name, getattr(self, name), 1)
+        checks.seed("seed", self.seed)
+        checks.number("trainings", self.trainings, above=0.0)
+
+    def env(self, batch: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """The lanes of a batch."""
+        start = (self.seed * self.batches + batch) * self.tasks % (len(TRAINING_TASKS) - self.tasks)
+        return gym.make_vec(
+            "NB201/Search-v0",
+            num_envs=self.lanes,
+            tasks=[
+                {"table": table, "dataset": dataset, "rungs": list(self.rungs or (_last(table, dataset),))}
+                for table, dataset in self.sources
+            ],
+            family={"start": start, "stop": start + self.tasks, **dict(self.law)},
+            action="joint",
+            observation="dict",
+            history=self.queries,
+            standardise=True,
+            reward="regret",
+            trainings=self.trainings,
+            max_queries=self.queries,
+        )
+
+
+def _last(table: str, dataset: str) -> int:
+    opened = open_table(table)
+    return opened.last_epoch(dataset, recipe=opened.recipes(dataset)[0])
+
+
+@dataclass
+class Training:
+    """A policy in training, between two batches.
+
+    Attributes:
+        recipe: of the training.
+        policy: so far.
+        optimizer: with its moments.
+        generator: of all draws but those of the environments.
+        batch: number of the next batch.
+        curve: of each batch, the mean return of the searches that ended, and the mean entropy of a choice.
+        seconds: of training so far, on the clock on the wall, and those of them in the environments.
+    """
+
+    recipe: Recipe
+    policy: Policy
+    optimizer: torch.optim.Adam
+    generator: torch.Generator
+    batch: int = 0
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    seconds: tuple[float, float] = (0.0, 0.0)
+
+    @classmethod
+    def begin(cls, recipe: Recipe, device: str = "cpu") -> Training:
+        """A policy that has learnt nothing."""
+        recipe.check()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            policy = Policy(1 if recipe.rungs is None else len(recipe.rungs))
+        policy = policy.to(device)
+        optimizer = torch.optim.Adam(policy.parameters(), recipe.learning_rate, eps=1e-5)
+        return cls(recipe, policy, optimizer, torch.Generator().manual_seed(recipe.seed))
+
+    def train_batch(self, progress: Callable[[int, float], None] = lambda update, value: None) -> None:
+        """Train on the next batch of tasks.
+
+        Args:
+            progress: called after each update with its number and the mean return of the searches that ended in it.
+        """
+        recipe, began = self.recipe, time.perf_counter()
+        lanes = Lanes(recipe.env(self.batch), recipe.seed * recipe.batches + self.batch, self.policy.device)
+        entropies, returns = [], []
+        for update in range(recipe.updates):
+            done = (self.batch * recipe.updates + update) / (recipe.batches * recipe.updates)
+            for group in self.optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * (1.0 - done)
+            steps = [lanes.step(self.policy, self.generator) for _ in range(recipe.steps)]
+            last = self.policy.value(lanes.seen())
+            entropies.append(self._learn(steps, last, recipe.entropy * (1.0 - done)))
+            ended = lanes.take_returns()
+            returns += ended
+            progress(update, float(np.mean(ended)) if ended else float("nan"))
+        self.curve.append((float(np.mean(returns)) if returns else float("nan"), float(np.mean(entropies))))
+        self.batch += 1
+        took = time.perf_counter() - began
+        self.seconds = (self.seconds[0] + took, self.seconds[1] + lanes.seconds)
+
+    def _learn(self, steps: list[Step], last: Tensor, entropy_weight: float) -> float:
+        """One update; the mean entropy of a choice."""
+        recipe = self.recipe
+        advantages = advantages_of(steps, last, recipe.discount, recipe.trace)
+        seen = Seen(*(torch.cat(parts) for parts in zip(*(step.seen for step in steps), strict=True)))
+        choices = [torch.cat(parts) for parts in zip(*(step.choice for step in steps), strict=True)]
+        actions, allowed, log_prob, value = choices
+        targets = advantages + value
+        entropies = []
+        for chosen in self._minibatches(len(targets)):
+            new, entropy, expected = self.policy.judge(
+                Seen(seen.left[chosen], seen.history[chosen]), actions[chosen], allowed[chosen]
+            )
+            advantage = advantages[chosen]
+            advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
+            ratio = (new - log_prob[chosen]).exp()
+            gain = torch.minimum(ratio * advantage, ratio.clamp(1 - recipe.clip, 1 + recipe.clip) * advantage).mean()
+            miss = nn.functional.smooth_l1_loss(expected, targets[chosen])
+            self.optimizer.zero_grad()
+            (0.5 * miss - gain - entropy_weight * entropy.mean()).backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.policy.parameters(), 0.5)
+            self.optimizer.step()
+            entropies.append(entropy.mean().item() / self.policy.steps)
+        return float(np.mean(entropies))
+
+    def _minibatches(self, count: int) -> Iterator[Tensor]:
+        for _ in range(self.recipe.passes):
+            order = torch.randperm(count, generator=self.generator).to(self.policy.device)
+            yield from torch.split(order, self.recipe.minibatch)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One query in every lane: what was seen, chosen and paid, and which searches ended."""
+
+    seen: Seen
+    choice: Choice
+    reward: Tensor
+    ended: Tensor
+
+
+def advantages_of(steps: list[Step], last: Tensor, discount: float, trace: float) -> Tensor:
+    """Generalised advantage estimates (Schulman et al., 2016), (steps * lanes,)."""
+    advantage, following, found = torch.zeros_like(last), last, []
+    for step in reversed(steps):
+        goes_on = 1.0 - step.ended.float()
+        surprise = step.reward + discount * following * goes_on - step.choice.value
+        advantage = surprise + discount * trace * goes_on * advantage
+        following = step.choice.value
+        found.append(advantage)
+    return torch.cat(found[::-1])
+
+
+class Lanes:
+    """Searches side by side, and which cells each has seen.
+
+    Args:
+        env: a vector environment of `NB201/Search-v0` with joint actions and dict observations.
+        seed: of its first reset.
+        device: on which the policy is.
+    """
+
+    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], seed: int, device: torch.device):
+        self._env, self._device, self.seconds = env, device, 0.0
+        self._observation = env.reset(seed=seed)[0]
+        self._bought = torch.zeros((env.num_envs, CELLS), dtype=torch.int8, device=device)
+        self._returns = np.zeros(env.num_envs)
+        self._ended_returns: list[float] = []
+
+    def seen(self) -> Seen:
+        """What the searches show now."""
+        parts = (torch.from_numpy(self._observation[name]).to(self._device) for name in ("budget_left", "history"))
+        return Seen(*parts)
+
+    def step(self, policy: Policy, generator: torch.Generator) -> Step:
+        """Make one query in every lane."""
+        seen = self.seen()
+        choice = policy.choose(seen, self._bought, generator)
+        actions = choice.actions.cpu().numpy()
+        if actions.shape[1] == NUM_EDGES:
+            actions = np.concatenate((actions, np.zeros((len(actions), 1), actions.dtype)), axis=1)
+        began = time.perf_counter()
+        self._observation, reward, ended, _, _ = self._env.step(actions)
+        self.seconds += time.perf_counter() - began
+        self._remember(actions, ended)
+        self._returns += reward
+        self._ended_returns += self._returns[ended].tolist()
+        self._returns[ended] = 0.0
+        rewards = torch.from_numpy(np.asarray(reward, np.float32)).to(self._device)
+        return Step(seen, choice, rewards, torch.from_numpy(ended).to(self._device))
+
+    def _remember(self, actions: npt.NDArray[np.int64], ended: npt.NDArray[np.bool_]) -> None:
+        code = torch.from_numpy(codes_of(actions[:, :NUM_EDGES])).to(self._device)[:, None]
+        rung = torch.from_numpy(actions[:, NUM_EDGES:] + 1).to(self._device, torch.int8)
+        self._bought.scatter_(1, code, torch.maximum(self._bought.gather(1, code), rung))
+        self._bought[torch.from_numpy(ended).to(self._device)] = 0
+
+    def take_returns(self) -> list[float]:
+        """Returns of the searches that ended since the last call."""
+        ended, self._ended_returns = self._ended_returns, []
+        return ended
+
+
+def codes_of(ops: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
+    """Cells (n, 6) as numbers whose digits to base 5 are their ops."""
+    return np.asarray(ops @ (NUM_OPS ** np.arange(NUM_EDGES)[::-1]), np.int64)
+
+
+CODES = codes_of(ALL_OPS.astype(np.int64))
+"""Of all cells, in the official order."""

@@ -1,0 +1,112 @@
+"""Training a controller into a file, so that an interruption loses at most the batch of tasks in hand."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nb201_agents.controllers.files import read_checkpoint, write_checkpoint, write_controller
+from nb201_agents.controllers.ppo import Recipe, Training
+from nb201_agents.searcher import require
+from nb201_env import NB201Error
+from nb201_env.files import locked, replacing
+from nb201_env.integrations.devices import checked_device
+
+SUFFIX, CHECKPOINT, CARD = ".safetensors", ".checkpoint", ".json"
+Progress = Callable[[int, int, str], None]
+
+
+def pretrain(
+    recipe: Recipe,
+    out: Path,
+    device: str = "cpu",
+    tensorboard: str | None = None,
+    progress: Progress = lambda done, total, what: None,
+) -> None:
+    """Train a controller; go on where an earlier call of the same recipe stopped.
+
+    Beside the file comes a card, `{out}.json`: what was trained on, the curve, seconds and versions.
+
+    Args:
+        recipe: of the training.
+        out: the file, ending in `.safetensors`.
+        device: that learns; the environments run on the CPU.
+        tensorboard: folder for TensorBoard.
+        progress: called with updates done, all updates, and what has been reached.
+
+    Raises:
+        NB201Error: if an argument is bad, the file exists already, or its checkpoint is of another recipe.
+    """
+    recipe.check()
+    checked_device(device)
+    if out.suffix != SUFFIX:
+        raise NB201Error(f"a controller's name ends in {SUFFIX}, got {out}")
+    if out.exists():
+        raise NB201Error(f"{out} exists already; remove it, or name another --out")
+    checkpoint = out.with_name(out.name + CHECKPOINT)
+    with locked(out):
+        training = (
+            read_checkpoint(checkpoint, recipe, device) if checkpoint.exists() else Training.begin(recipe, device)
+        )
+        log = _logger(tensorboard)
+        total = recipe.batches * recipe.updates
+        while training.batch < recipe.batches:
+            before, spent = training.batch * recipe.updates, training.seconds[0]
+            training.train_batch(partial(_report, progress, before, total, _said(training)))
+            took = training.seconds[0] - spent
+            log(training.batch, training.curve[-1], recipe.updates * recipe.steps * recipe.lanes / took)
+            write_checkpoint(training, checkpoint)
+        write_controller(training, out)
+        with replacing(out.with_name(out.name + CARD)) as fragment:
+            fragment.write_text(json.dumps(_card(training, device), indent=1) + "\n", encoding="utf-8")
+        checkpoint.unlink()
+
+
+def _report(progress: Progress, before: int, total: int, said: str, update: int, reached: float) -> None:
+    progress(before + update + 1, total, said)
+
+
+def _said(training: Training) -> str:
+    """Return and queries a second of the last batch, for the progress bar."""
+    if not training.curve:
+        return "searches"
+    recipe = training.recipe
+    queries = training.batch * recipe.updates * recipe.steps * recipe.lanes
+    return f"return {training.curve[-1][0]:.2f}, {queries / training.seconds[0]:,.0f} queries a second"
+
+
+def _logger(folder: str | None) -> Callable[[int, tuple[float, float], float], None]:
+    if folder is None:
+        return lambda batch, reached, speed: None
+    require("pretrain", "tensorboard", extra="tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer: Any = SummaryWriter(folder)
+
+    def log(batch: int, reached: tuple[float, float], speed: float) -> None:
+        for name, value in (("return", reached[0]), ("entropy", reached[1]), ("queries a second", speed)):
+            writer.add_scalar(name, value, batch)
+        writer.flush()
+
+    return log
+
+
+def _card(training: Training, device: str) -> dict[str, Any]:
+    recipe = training.recipe
+    return {
+        "recipe": asdict(recipe),
+        "queries": recipe.batches * recipe.updates * recipe.steps * recipe.lanes,
+        "seconds": round(training.seconds[0], 1),
+        "seconds_in_environments": round(training.seconds[1], 1),
+        "curve": [{"return": round(value, 4), "entropy": round(entropy, 4)} for value, entropy in training.curve],
+        "device": device,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
