@@ -1,7 +1,9 @@
-"""Names of PyTorch's devices, checked where they come from outside."""
+"""What PyTorch computes on: devices, checked where their names come from outside, and threads."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from nb201_env.errors import NB201Error
@@ -22,3 +24,20 @@ def checked_device(name: str) -> Any:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise NB201Error(f"device {name!r}: this PyTorch sees no CUDA device; use cpu")
     return device
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, and on as many as before afterwards.
+
+    For small nets, several are no faster, and on a busy machine many times slower; and a fixed number makes results the
+    same on every machine.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

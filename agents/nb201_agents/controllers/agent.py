@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nb201_agents.searcher import Query, Task, require
 from nb201_env import ALL_OPS, EDGES, NUM_CELLS, OPS, Evaluation, NB201Error
+from nb201_env.integrations.devices import one_thread
 
 _CELL = len(EDGES) * len(OPS)
 _SHOWN_DEVIATIONS = 8.0
@@ -61,7 +62,8 @@ class Controller:
         left = 1.0 if self._task.budget is None else max(0.0, 1.0 - self._used / self._task.budget)
         shown = shown_history(self._told, self._controller.recipe.queries, policy.rungs)
         seen = Seen(torch.tensor([[left]]), torch.from_numpy(shown)[None])
-        actions = policy.choose(seen, self._bought, self._generator).actions[0].tolist()
+        with one_thread():
+            actions = policy.choose(seen, self._bought, self._generator).actions[0].tolist()
         code = 0
         for op in actions[: len(EDGES)]:
             code = code * len(OPS) + op

@@ -14,6 +14,7 @@ import numpy as np
 
 from nb201_agents.searcher import Task, require
 from nb201_env import checks
+from nb201_env.integrations.devices import one_thread
 
 STEPS = 10**9
 """Given as `total_timesteps`, which the budget ends long before; DQN's exploration is a fraction of it."""
@@ -45,21 +46,16 @@ class StableBaselines:
 
     def train(self, env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any], seed: int) -> None:
         """Learn until the budget is used up; `note` says if it ended before the first update."""
-        import torch
         from stable_baselines3.common.logger import Logger
 
         from nb201_env.integrations.sb3 import LanesVecEnv, StopOnBudget
 
         learner = getattr(importlib.import_module(self.package), self.algorithm)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the nets are small, and a fixed number makes results the same on every machine
-        try:
+        with one_thread():
             model = learner("MlpPolicy", LanesVecEnv(env) if self.num_envs > 1 else env, seed=seed, device="cpu",
                             **self._scaled())  # fmt: skip
             model.set_logger(Logger(None, self._outputs(seed)))  # the default one leaves a temporary folder
             model.learn(total_timesteps=STEPS, callback=StopOnBudget())
-        finally:
-            torch.set_num_threads(threads)
         if model._n_updates == 0:
             self.note = f"{self.algorithm} made no update before the budget ended"
 

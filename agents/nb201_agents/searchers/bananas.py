@@ -12,6 +12,7 @@ from nb201_agents.searcher import Task, require
 from nb201_agents.searchers.batches import BatchSearcher
 from nb201_agents.searchers.encodings import path_encoding
 from nb201_env import NEIGHBORS
+from nb201_env.integrations.devices import one_thread
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,9 +60,7 @@ def ensemble(inputs: Floats, values: Floats, at: Floats, seed: int) -> Floats:
     """Predictions (networks, m) at some inputs (m, k) of an ensemble trained on others (n, k), all at once."""
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the networks are small, and a fixed number makes results the same on every machine
-    try:
+    with one_thread():
         generator = torch.Generator().manual_seed(seed)
         network = _network(torch, inputs.shape[1], generator)
         optimizer = torch.optim.Adam(network, lr=_LEARNING_RATE)
@@ -74,8 +73,6 @@ def ensemble(inputs: Floats, values: Floats, at: Floats, seed: int) -> Floats:
         with torch.no_grad():
             predicted = _output(torch, network, torch.as_tensor(at, dtype=torch.float32)) + y.mean()
         return np.asarray(predicted.double().numpy() / 100.0)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _network(torch: Any, inputs: int, generator: Any) -> list[Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
 from nb201_agents.searcher import Draws, Query, Task, require
 from nb201_env import ALL_OPS, EDGES, OPS, Evaluation, NB201Error, checks, index_of
+from nb201_env.integrations.devices import one_thread
 
 _HIDDEN, _LAYERS = 32, 2
 _TANH, _TEMPERATURE = 2.5, 5.0
@@ -59,23 +59,6 @@ class LSTMController:
         self._policy.learn(ALL_OPS[result.index].tolist(), reward - self._baseline)
 
 
-def _on_one_thread(method: Any) -> Any:
-    """Run a method on one thread: the network is small, and a fixed number gives the same result on every machine."""
-
-    @functools.wraps(method)
-    def run(*args: Any) -> Any:
-        import torch
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return method(*args)
-        finally:
-            torch.set_num_threads(threads)
-
-    return run
-
-
 class Policy:
     """The network and its optimiser.
 
@@ -103,7 +86,7 @@ class Policy:
         out, state = self._lstm(self._embed(ops), state)
         return _TANH * self._torch.tanh(self._head(out) / _TEMPERATURE), state
 
-    @_on_one_thread
+    @one_thread()
     def sample(self, uniform: Any) -> list[int]:
         """Ops of the six edges, one after the other, each by a uniform number from 0 to 1."""
         ops, state = [len(OPS)], None
@@ -114,7 +97,7 @@ class Policy:
                 ops.append(min(int((upto < number).sum()), len(OPS) - 1))
         return ops[1:]
 
-    @_on_one_thread
+    @one_thread()
     def learn(self, ops: list[int], advantage: float) -> None:
         """Make a cell likelier by its advantage."""
         logits, _ = self._logits(self._torch.tensor([len(OPS), *ops[:-1]]))
