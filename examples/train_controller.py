@@ -19,4 +19,4 @@ print()
 
 bench([f"controller(file={file})"], [Setup("mini", "digits", max_queries=20)], 20, folder / "results")
 for row in summaries(folder / "results"):
-    print(f"{row.agent.partition('(')[0]:12s} {row.queries:.0f} queries, regret {row.regret:.2f} points")
+    print(f"{row.agent.partition('(')[0]:12s} {row.queries:.0f} queries: {row.final:.2f} %, regret {row.regret:.2f}")

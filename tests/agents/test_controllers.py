@@ -1,7 +1,6 @@
 """Controllers: what they see and choose, their training, their files, and how they search."""
 
 import json
-import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +17,8 @@ from nb201_agents.searcher import Task, make_agent
 from nb201_agents.testing import check_searcher
 
 from nb201_env import ALL_OPS, NUM_CELLS, NB201Error, open_table
+from nb201_env.cli import main
+from nb201_env.integrations.devices import one_thread
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -30,6 +31,12 @@ from nb201_agents.controllers.pretrain import pretrain  # noqa: E402
 
 TINY = Recipe((("mini", "gratings"),), batches=2, updates=2, tasks=4, lanes=8, steps=4, queries=6, minibatch=16)
 RUNGS = replace(TINY, rungs=(1, 3, 8), trainings=5.0)
+
+
+@pytest.fixture(autouse=True)
+def _on_one_thread():
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module", params=["one rung", "three rungs"])
@@ -214,20 +221,18 @@ def test_bad_recipes(tmp_path, changes, said):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command(tmp_path):
-    def run(*more):
-        command = [sys.executable, "-m", "nb201_env", "pretrain", "--out", str(tmp_path / "c.safetensors"), *more]
-        return subprocess.run(command, capture_output=True, text=True)
-
+def test_the_command(tmp_path, monkeypatch, capsys):
     for more, said in (
         (["--sources", "digits"], "--sources are TABLE:DATASET"),
         (["--law", "field=-1"], "field must be a finite number from 0"),
         (["--rungs", "a"], "--rungs takes epochs such as 1,3,8"),
         (["--device", "abacus"], "unknown device 'abacus'"),
     ):
-        result = run(*more)
-        assert result.returncode == 2
-        (line,) = result.stderr.splitlines()
+        monkeypatch.setattr(sys, "argv", ["nb201", "pretrain", "--out", str(tmp_path / "c.safetensors"), *more])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
         assert said in line
 
 

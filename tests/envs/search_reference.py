@@ -33,6 +33,7 @@ class ReferenceTask:
         task.mean = {column.rungs[-1]: column.mean}
         return task
 
+    @functools.cache  # noqa: B019
     def regret_scale(self):
         """The best worth, random search's regret after 20 queries, and the mean worth."""
         worth = sorted(self.worth(cell, float(mean)) for cell, mean in enumerate(self.mean[self.rungs[-1]]))

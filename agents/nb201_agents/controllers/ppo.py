@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nb201_agents.controllers.policy import CELLS, NUM_EDGES, NUM_OPS, Choice, Policy, Seen
 from nb201_env import ALL_OPS, NB201Error, checks, open_table
+from nb201_env.integrations.devices import one_thread
 from nb201_env.simulation.family import TRAINING_TASKS
 
 MAX_TASKS = 10_000
@@ -137,6 +138,7 @@ class Training:
         optimizer = torch.optim.Adam(policy.parameters(), recipe.learning_rate, eps=1e-5)
         return cls(recipe, policy, optimizer, torch.Generator().manual_seed(recipe.seed))
 
+    @one_thread()
     def train_batch(self, progress: Callable[[int, float], None] = lambda update, value: None) -> None:
         """Train on the next batch of tasks.
 

@@ -17,7 +17,7 @@ from nb201_agents.controllers.ppo import Recipe, Training
 from nb201_agents.searcher import require
 from nb201_env import NB201Error
 from nb201_env.files import locked, replacing
-from nb201_env.integrations.devices import checked_device, one_thread
+from nb201_env.integrations.devices import checked_device
 
 SUFFIX, CHECKPOINT, CARD = ".safetensors", ".checkpoint", ".json"
 Progress = Callable[[int, int, str], None]
@@ -51,7 +51,7 @@ def pretrain(
     if out.exists():
         raise NB201Error(f"{out} exists already; remove it, or name another --out")
     checkpoint = out.with_name(out.name + CHECKPOINT)
-    with locked(out), one_thread():
+    with locked(out):
         training = (
             read_checkpoint(checkpoint, recipe, device) if checkpoint.exists() else Training.begin(recipe, device)
         )
