@@ -21,17 +21,19 @@ from nb201_agents.searcher import make_agent
 from nb201_env.importers.columns import import_columns
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
-RUNS, RUNS_OF_THEIRS, RUNS_OF_JOBS = 500, 3, 60
+RUNS, RUNS_OF_THEIRS, RUNS_OF_JOBS, REPEATS = 500, 3, 60, 3
 RECORD = 0
 
 
 def ours(setup: Setup) -> float:
-    """Seconds a query of 500 evolutions at once."""
-    oracle, task = setup.oracle(), task_of(setup)
-    began = time.perf_counter()
-    searchers = searchers_of("rea", task, [np.random.default_rng(seed) for seed in range(RUNS)])
-    queries = search_many(searchers, oracle.column, oracle.rules, range(RUNS)).index.size
-    seconds = time.perf_counter() - began
+    """Seconds a query of 500 evolutions at once, the fastest of a few, as the first one waits for fresh memory."""
+    oracle, task, took = setup.oracle(), task_of(setup), []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        searchers = searchers_of("rea", task, [np.random.default_rng(seed) for seed in range(RUNS)])
+        queries = search_many(searchers, oracle.column, oracle.rules, range(RUNS)).index.size
+        took.append(time.perf_counter() - began)
+    seconds = min(took)
     print(
         f"{RUNS} evolutions at once: {queries:,} queries in {seconds:.3f} s, {1e6 * seconds / queries:.2f} µs a query"
     )
