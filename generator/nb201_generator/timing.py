@@ -61,7 +61,7 @@ def time_cell(cell: Cell, num_classes: int, size: int, recipe: Recipe, device: t
 
 def _median_seconds(call: Callable[[], None], device: torch.device) -> tuple[float, float]:
     """Median seconds of a few calls, and their relative spread."""
-    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     seconds = []
     for repeat in range(_WARM_UP + _REPEATS):
         _wait(device)

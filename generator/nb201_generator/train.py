@@ -111,7 +111,7 @@ def initial_network(
 def keep_freed_memory() -> None:
     """Have glibc hand freed memory out again, where it would return large pieces to the system at every step.
 
-    Fused activations are megabytes each. Mapped anew, page by page, they cost a step a quarter of its time on a CPU.
+    Fused activations are megabytes each, which would be mapped anew, page by page.
     """
     with suppress(OSError, AttributeError, TypeError):  # another C library
         set_option = ctypes.CDLL(None).mallopt
@@ -120,7 +120,7 @@ def keep_freed_memory() -> None:
 
 
 _MALLOC_OPTIONS = {-1: 1 << 30, -3: 1 << 25}
-"""M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h, in bytes; the latter is the highest allowed."""
+"""M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h, in bytes; the latter is the highest that every glibc takes."""
 
 
 @contextmanager
