@@ -82,7 +82,8 @@ class SearchEnv(gym.Env[Any, Any]):
       repeated: only a search that buys again what it has seen, which may cost nothing, ends by it.
     * `action`, `observation`, `history`, `reward`: as above.
     * `tasks`: dicts of `table`, `dataset`, `recipe`, `epoch` and `rungs`, one of which each search is over; what a dict
-      leaves out, the arguments say. All must have the same number of rungs. `task_sampling`: `uniform`, or
+      leaves out, the arguments say. Where tasks have unlike numbers of rungs, the last of each is the last rung of the
+      spaces, and what asks for a rung below a task's first buys its first. `task_sampling`: `uniform`, or
       `round-robin`, in order, from the first one on after every `reset(seed=…)`.
     * `perturb`: standard deviation of a random field that is added to a task's accuracies, new with every search:
       a sum of terms of single edges and of pairs of edges, so that similar cells move alike. One table thus gives
@@ -180,6 +181,7 @@ class SearchEnv(gym.Env[Any, Any]):
     def _begin_search(self, seed: int) -> None:
         task = self.problem.tasks[self._task]
         column = task.column
+        self._first_rung = self.problem.num_rungs - len(column.rungs)
         if self._task not in self._oracles:
             self._oracles[self._task] = Oracle(column, task.rules)
             self._legal_ops[self._task] = LegalOps(column.present, column.present)
@@ -192,7 +194,7 @@ class SearchEnv(gym.Env[Any, Any]):
             self.oracle, self._true = Oracle(moved, self.oracle.rules), np.clip(column.mean + field, 0.0, 1.0)
         self.oracle.new_search(seed)
         self._curves: dict[int, dict[int, float]] = {}  # of each cell that was bought, its accuracies by rung
-        self._seen_values: list[list[float]] = [[] for _ in column.rungs]  # of all purchases
+        self._seen_values: list[list[float]] = [[] for _ in range(self.problem.num_rungs)]  # of all purchases
         self._standing = task.scale.start if self.problem.reward.pays_by == "scaled" else 0.0
         self._running = True
         self._shown[:] = 0.0
@@ -255,8 +257,8 @@ class SearchEnv(gym.Env[Any, Any]):
     def _buy(self, rung: int) -> tuple[Any, float, bool, bool, Info]:
         """Train the cell in hand up to a rung."""
         oracle, reward = self.oracle, self.problem.reward
-        before = self._standing
-        result = oracle.query(self._cell, oracle.column.rungs[rung])
+        before, rung = self._standing, max(rung, self._first_rung)
+        result = oracle.query(self._cell, oracle.column.rungs[rung - self._first_rung])
         self._running = not oracle.exhausted
         paid, budget = 0.0, oracle.rules.seconds
         if result.observed:
@@ -289,7 +291,7 @@ class SearchEnv(gym.Env[Any, Any]):
         self._parts["budget_left"][0] = max(0.0, 1.0 - oracle.seconds_used / oracle.rules.seconds)
         incumbent[:] = 0.0
         incumbent[:_CELL], incumbent[_CELL] = ONEHOT[oracle.incumbent_index], oracle.incumbent_accuracy
-        incumbent[_CELL + 1 + oracle.incumbent_rung] = 1.0
+        incumbent[_CELL + 1 + self._first_rung + oracle.incumbent_rung] = 1.0
         if self.problem.history:
             history = self._parts["history"]
             history[1:] = history[:-1].copy()

@@ -81,7 +81,7 @@ class SearchProblem:
     """The arguments of the environment, made of what they name; see `from_arguments`.
 
     Attributes:
-        tasks: that a search can be over, of one number of rungs.
+        tasks: that a search can be over.
         reward: how a search is paid.
         perturb: standard deviation of the random field that each search adds to accuracies.
         is_sequential: whether a cell is built from six actions, or by one.
@@ -141,9 +141,6 @@ class SearchProblem:
         columns = [_column(arguments | checks.mapping("tasks", task, _TASK)) for task in given]
         if arguments["family"] is not None:
             columns = _drawn(columns, arguments["family"], arguments["trial"])
-        if len({len(column.rungs) for column in columns}) > 1:
-            rungs_of = ", ".join(f"{column.dataset}: {list(column.rungs)}" for column in columns)
-            raise NB201Error(f"all tasks must have the same number of rungs, got {rungs_of}")
         rules = Rules(arguments["budget"], arguments["charge"], "stop-before", arguments["max_queries"],
                       arguments["objectives"])  # fmt: skip
         return cls(
@@ -179,8 +176,8 @@ class SearchProblem:
 
     @cached_property
     def num_rungs(self) -> int:
-        """Number of rungs of every task."""
-        return len(self.tasks[0].column.rungs)
+        """Number of rungs of the task that has most."""
+        return max(len(task.column.rungs) for task in self.tasks)
 
     @cached_property
     def num_actions(self) -> int:

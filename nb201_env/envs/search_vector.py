@@ -210,6 +210,7 @@ class SearchVectorEnv(LanesEnv):
         if not buying.size:
             return reward, ended, nothing, self._mask_told(rows), False
         searches, cells = self._searches, INDEX_OF_CODE.take(self._code.take(buying))
+        rungs = np.maximum(rungs, searches.first_rung.take(searches.task.take(buying)))
         found = searches.query(buying, cells, rungs)
         before, after, budget = self._standing_of.take(buying), self._paid_by(buying), searches.budget(buying)
         self._standing_of[buying] = after
@@ -245,7 +246,8 @@ class SearchVectorEnv(LanesEnv):
         bought = rows[found.observed], rungs[found.observed]
         for moment, power in enumerate(self._moments):
             power[bought] += found.accuracy[found.observed] ** moment
-        again = found.repeat & (not self.problem.is_sequential or rungs == 0)  # of a cell that was not in hand before
+        is_first = rungs == searches.first_rung.take(searches.task.take(rows))
+        again = found.repeat & (not self.problem.is_sequential or is_first)  # of a cell that was not in hand before
         if again.any():
             self._show_curves(rows[again], cells[again])
         furthest = np.maximum(found.highest, np.where(found.observed, rungs, -1)) + 1

@@ -84,23 +84,27 @@ class TaskFamily:
     """Tasks made of source columns.
 
     Args:
-        sources: columns of one number of rungs.
+        sources: columns. Where they have unlike numbers of rungs, their last rungs are mixed with each other, and so on
+            downwards; a source without so early a rung gives its first. A task has the rungs of the source whose chance
+            level it has.
         law: how tasks are drawn.
 
     Raises:
-        NB201Error: if there are no sources, or of unlike numbers of rungs, or the law is bad.
+        NB201Error: if there are no sources, or the law is bad.
     """
 
     def __init__(self, sources: Sequence[Column], law: Law | None = None):
         self.sources, self.law = tuple(sources), Law() if law is None else law
         self.law.check()
-        if len({len(source.rungs) for source in sources}) != 1:
-            raise NB201Error("a family needs sources, all of the same number of rungs")
+        if not self.sources:
+            raise NB201Error("a family needs sources")
         self._present = np.logical_and.reduce([source.present for source in sources])
         if np.count_nonzero(self._present) < 2:
             raise NB201Error("the sources of a family have no two cells in common")
         present = self._present
-        self._scores = np.stack([[normal_scores(one, present) for one in over_trials(source)] for source in sources])
+        rungs = max(len(source.rungs) for source in sources)
+        scores = [[normal_scores(one, present) for one in over_trials(source)] for source in sources]
+        self._scores = np.stack([one[:1] * (rungs - len(one)) + one for one in scores])
         self._params = normal_scores(PARAMS, present)
 
     def column(self, number: int, trial: str = "per-search") -> Column:
@@ -115,7 +119,8 @@ class TaskFamily:
         weights = rng.dirichlet(np.full(len(self.sources), _CONCENTRATION))
         params, field = rng.uniform(0.0, law.params), abs(rng.normal(0.0, law.field))
         base = self.sources[int(rng.choice(len(self.sources), p=weights))]
-        value = law.sources * standardised(np.tensordot(weights, self._scores, axes=1), self._present)
+        scores = self._scores[:, -len(base.rungs) :]
+        value = law.sources * standardised(np.tensordot(weights, scores, axes=1), self._present)
         if law.shuffled:
             dealt = np.flatnonzero(self._present)
             value[:, dealt] = value[:, rng.permutation(dealt)]

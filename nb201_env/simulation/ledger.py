@@ -60,13 +60,16 @@ class Ledger:
     """One search in each row.
 
     Args:
-        columns: that a row's search can be over, its `tasks`; of one number of rungs and one kind of trial.
+        columns: that a row's search can be over, its `tasks`; of one kind of trial. Rungs are numbered so that the last
+            of every column is the last of all: a column of fewer rungs has its first more than once.
         rules: of the searches over each column; they differ in budget and number of queries alone.
         rows: how many searches.
         deviation: of the random field that each search adds to accuracies.
         detailed: whether queries say by how much incumbents rose, and at which rungs cells had been observed before.
 
     Attributes:
+        num_rungs: of the column that has most.
+        first_rung: position of the first rung of each column, (tasks,).
         task: position of each row's column, (rows,).
         exhausted: which searches have ended; and further states, as `Oracle` has them, each (rows,).
     """
@@ -81,7 +84,8 @@ class Ledger:
     ):
         self._is_detailed, self._nothing = detailed, np.zeros(0, np.int64)
         self.columns, self.rules, self.rows = tuple(columns), tuple(rules), rows
-        self.num_rungs = len(columns[0].rungs)
+        self.num_rungs = max(len(column.rungs) for column in columns)
+        self.first_rung = np.array([self.num_rungs - len(column.rungs) for column in columns])
         self._from_one = np.arange(1, self.num_rungs + 1, dtype=np.int8 if self.num_rungs < 127 else np.int64)
         self._no_rung = -1 if self.num_rungs > 1 else 0  # of no incumbent; a single rung needs no keeping up
         self.objectives = [
@@ -95,7 +99,7 @@ class Ledger:
         self._budgets = np.array([one.seconds for one in rules])
         self._limits = np.array([_NEVER if one.max_queries is None else one.max_queries for one in rules])
         self._has_budget, self._has_limit = bool((self._budgets < np.inf).any()), bool((self._limits < _NEVER).any())
-        self._epochs = np.array([column.rungs for column in columns])
+        self._epochs = np.stack([self._padded(np.array(column.rungs)) for column in columns])
         self._rng = np.random.default_rng(0)
         self._states = np.zeros(rows, np.uint64)  # of the hash that draws trials
         self._seen = np.zeros((rows, _BYTES, self.num_rungs), np.uint8)  # one bit a cell and rung
@@ -118,24 +122,28 @@ class Ledger:
 
         def flat(values: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
             short = [self._trials - one.shape[-1] for one in values]
-            padded = [np.pad(one, [(0, 0)] * (one.ndim - 1) + [(0, n)]) for one, n in zip(values, short, strict=True)]
-            return np.ascontiguousarray(np.stack(padded)).reshape(-1)
+            wide = [np.pad(one, [(0, 0)] * (one.ndim - 1) + [(0, n)]) for one, n in zip(values, short, strict=True)]
+            return np.ascontiguousarray(np.stack(wide)).reshape(-1)
 
         self._fields = RandomFields(rows, deviation) if deviation else None
-        self._accuracy = flat([column.first_present(column.accuracy) for column in columns])
+        self._accuracy = flat([self._padded(column.first_present(column.accuracy)) for column in columns])
         valued = [worth_of_all(objectives, column) for objectives, column in zip(self.objectives, columns, strict=True)]
         has_objectives = self.objectives[0] is not None
         self._worth = (
-            flat([column.first_present(one) for column, one in zip(columns, valued, strict=True)])
+            flat([self._padded(column.first_present(one)) for column, one in zip(columns, valued, strict=True)])
             if has_objectives and not deviation
             else None
         )
         self._numbers = flat([column.numbers[column.order].astype(np.int16) for column in columns])
         self._count = np.concatenate([np.maximum(column.count, 1) for column in columns])
-        self._train = np.stack([column.train for column in columns]).reshape(-1)
+        self._train = np.stack([self._padded(column.train) for column in columns]).reshape(-1)
         self._evaluation = np.concatenate([column.evaluation for column in columns])
         passes = np.repeat(self._evaluation.reshape(len(columns), 1, -1), self.num_rungs, axis=1).reshape(-1)
         self._full = self.rules[0].price(self._train, passes, 0.0, False)  # of cells that were not paid for before
+
+    def _padded(self, by_rung: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Values at the rungs of a column, (rungs, …), with the first repeated before it for the rungs that it lacks."""
+        return np.concatenate([by_rung[:1]] * (self.num_rungs - len(by_rung)) + [by_rung])
 
     def new_search(self, rows: Rows, seeds: npt.NDArray[np.uint64], tasks: Any = 0) -> None:
         """Begin a search in some rows, at second 0, each from its seed and over its task."""
@@ -182,7 +190,7 @@ class Ledger:
         Args:
             rows: ascending, each once.
             cells: index of the cell in each.
-            rungs: position of the rung in each, from 0; None means 0, for columns of one rung.
+            rungs: position of the rung in each, from the first of its column; None means 0, for columns of one rung.
 
         Raises:
             MissingDataError: if a cell is not on offer; then nothing is charged in any row.

@@ -179,7 +179,6 @@ BAD_ARGUMENTS = [
     (SEARCH, {"action": "random"}, "action must be one of"),
     (SEARCH, {"tasks": []}, "tasks must be a list of dicts"),
     (SEARCH, {"tasks": [{"budget": 3}]}, "unknown tasks 'budget'; known are table"),
-    (SEARCH, {"tasks": [{"epoch": 8}, {"epoch": 3}]}, "same number of rungs"),
     (SEARCH, {"task_sampling": "best"}, "task_sampling must be one of"),
     (SEARCH, {"perturb": -0.1}, "perturb must be a finite number from 0"),
     (SEARCH, {"history": 1.5}, "history must be a whole number"),

@@ -86,6 +86,7 @@ class ReferenceSearch:
             ReferenceTask(*task, objectives) if isinstance(task, tuple) else ReferenceTask.drawn(task, objectives)
             for task in tasks
         ]
+        self.most_rungs = max(len(task.rungs) for task in self.tasks)
         self.trainings, self.standardised, self.described = trainings, standardise, describe
         self.given_budget, self.charge, self.max_queries = budget, charge, max_queries
         self.sequential, self.history_length, self.reward = action == "sequential", history, reward
@@ -101,6 +102,7 @@ class ReferenceSearch:
         self.round += 1
         self.task = self.tasks[self.number]
         task, last = self.task, self.task.rungs[-1]
+        self.lacks = self.most_rungs - len(task.rungs)  # rungs of the spaces below the task's first
         mean = float((task.train[last] + task.evaluation).mean())
         self.budget = self.trainings * mean if self.given_budget is None else self.given_budget
         if self.reward.startswith("regret"):
@@ -154,19 +156,19 @@ class ReferenceSearch:
 
     def step(self, action):
         """Observation, reward, terminated, what was bought (a dict) or None."""
-        rungs = len(self.task.rungs)
+        rungs = self.most_rungs
         if not self.sequential:
             self.ops = [int(op) for op in action[:6]]
             self.cell = int(index_of(self.ops))
-            return self.buy(int(action[6]) + 1)
+            return self.buy(max(1, int(action[6]) + 1 - self.lacks))
         if self.cell is None:
             self.ops.append(int(action) if action < 5 else 0)
             if len(self.ops) < 6:
                 return self.observe(), 0.0, False, None
             self.cell = int(index_of(self.ops))
             return self.buy(1)
-        if self.furthest.get(self.cell, 0) < action <= rungs:
-            return self.buy(int(action))
+        if self.furthest.get(self.cell, 0) + self.lacks < action <= rungs:
+            return self.buy(int(action) - self.lacks)
         self.ops, self.cell = [], None
         return self.observe(), 0.0, False, None
 
@@ -236,11 +238,11 @@ class ReferenceSearch:
 
     def legal(self):
         """Legal actions of the sequential kind."""
-        rungs = len(self.task.rungs)
+        rungs = self.most_rungs
         count = max(5, rungs + 1)
         if self.cell is None:
             return [int(action < 5) for action in range(count)]
-        furthest = self.furthest.get(self.cell, 0)
+        furthest = self.furthest[self.cell] + self.lacks if self.cell in self.furthest else 0
         return [int(action == 0 or furthest < action <= rungs) for action in range(count)]
 
     def shown(self, accuracy, rung):
@@ -254,9 +256,9 @@ class ReferenceSearch:
 
     def observe(self):
         """The parts of an observation, by name, as lists."""
-        rungs = len(self.task.rungs)
+        rungs, lacks = self.most_rungs, self.lacks
         one = lambda length, position: [float(i == position) for i in range(length)]  # noqa: E731
-        rung_of = lambda rung: [float(i + 1 == rung) for i in range(rungs)]  # noqa: E731
+        rung_of = lambda rung: [float(i + 1 == rung + lacks) for i in range(rungs)]  # noqa: E731
         onehot = lambda cell: [v for op in Cell(cell).ops for v in one(5, op)]  # noqa: E731
         parts = {"phase": one(7, 6 if self.cell is not None else len(self.ops))}
         if self.described:
@@ -268,8 +270,9 @@ class ReferenceSearch:
         else:
             parts["incumbent"] = [0.0] * (31 + rungs)
         slots = [v for edge in range(6) for v in one(6, self.ops[edge] if edge < len(self.ops) else 5)]
-        seen = [(self.cell, rung) in self.bought for rung in range(1, rungs + 1)]
-        curve = [self.shown(self.seen_value(self.cell, r + 1)[0], r + 1) if seen[r] else 0.0 for r in range(rungs)]
+        own = range(1 - lacks, rungs + 1 - lacks)
+        seen = [(self.cell, rung) in self.bought for rung in own]
+        curve = [self.shown(self.seen_value(self.cell, r)[0], r) if (self.cell, r) in self.bought else 0.0 for r in own]
         parts["cell"] = [*slots, *curve, *map(float, seen)]
         rows = [[*onehot(c), self.shown(a, r), *rung_of(r), 1.0] for c, a, r in self.history[: self.history_length]]
         parts["history"] = rows + [[0.0] * (32 + rungs)] * (self.history_length - len(rows))

@@ -14,6 +14,8 @@ DIGITS = ("mini", "digits", (1, 3, 8))
 LAW = {"field": 0.3, "noise": (0.1, 0.2)}
 SOURCES = [Column.open(table, dataset, rungs=rungs) for table, dataset, rungs in (MINI, DIGITS)]
 FAMILY = [TaskFamily(SOURCES, Law(**LAW)).column(number) for number in (5, 6)]
+UNLIKE_TOLD = {"tasks": [{"rungs": [8]}, {"dataset": "digits", "rungs": [1, 3, 8]}, {"rungs": [3, 8]}]}
+UNLIKE = [("mini", one.get("dataset", "gratings"), tuple(one["rungs"])) for one in UNLIKE_TOLD["tasks"]]
 FAMILY_TOLD = {"family": {"start": 5, "stop": 7, **LAW}, "tasks": [{}, {"dataset": "digits"}]}
 
 # (tasks of the reference, how the environment is told of them, further arguments of both)
@@ -42,6 +44,9 @@ CASES = [
     ),
     (FAMILY, FAMILY_TOLD, {"reward": "regret", "standardise": True, "describe": True, "trainings": 9}),
     (FAMILY, FAMILY_TOLD, {"reward": "regret-area", "standardise": True, "budget": 8.0}),
+    (UNLIKE, UNLIKE_TOLD, {"budget": 8.0}),
+    (UNLIKE, UNLIKE_TOLD, {"standardise": True, "budget": 6.0, "objectives": {"params": 0.3}}),
+    (UNLIKE, UNLIKE_TOLD, {"charge": "fresh", "perturb": 0.05, "task_sampling": "round-robin", "budget": 8.0}),
 ]
 SEEDS = 4
 
@@ -60,7 +65,7 @@ def actions(action, rungs, rng):
 
 
 def rungs_of(tasks):
-    return len(tasks[0].rungs if tasks is FAMILY else tasks[0][2])
+    return max(len(task.rungs if tasks is FAMILY else task[2]) for task in tasks)
 
 
 def check(observation, info, expected, legal, found):

@@ -139,3 +139,15 @@ def test_tasks_to_train_on_and_to_try_on_are_apart():
     assert not np.array_equal(means[0], means[1])
     env.reset(seed=0)
     assert set(env.unwrapped.accounts()["task"]) <= {0, 1, 2}
+
+
+def test_sources_of_unlike_rungs_are_mixed_from_their_last_on():
+    long, short = Column.open("mini", "gratings", rungs=RUNGS), Column.open("mini", "digits", rungs=[8])
+    family, alike = TaskFamily([long, short]), TaskFamily([long, Column.open("mini", "digits", rungs=RUNGS)])
+    found = [(family.column(number, "mean"), alike.column(number, "mean")) for number in range(12)]
+    assert {one.rungs for one, _ in found} == {RUNGS, (8,)}
+    for one, other in found:
+        assert one.dataset == other.dataset
+        np.testing.assert_allclose(one.mean, other.mean, atol=1e-6)
+        if one.rungs == RUNGS:  # the short one gives its last rung where the other has its first
+            assert not np.allclose(one.accuracy[0], other.accuracy[0], atol=1e-3)

@@ -36,10 +36,11 @@ class Controller:
         self._controller = read_controller(Path(file))
         self.pretrained_on = tuple(sorted({dataset for _, dataset in self._controller.recipe.sources}))
         policy = self._controller.policy
-        if policy.rungs != len(task.epochs):
+        if policy.rungs < len(task.epochs):
             raise NB201Error(
-                f"{file} was trained for searches of {policy.rungs} rungs, and this one has {len(task.epochs)}"
+                f"{file} was trained for searches of {policy.rungs} rungs at most, and this one has {len(task.epochs)}"
             )
+        self._first_rung = policy.rungs - len(task.epochs)  # as where tasks of unlike numbers of rungs are trained on
         self._task, self._codes = task, CODES
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         self._bought = torch.zeros((1, NUM_CELLS), dtype=torch.int8)
@@ -67,11 +68,12 @@ class Controller:
         code = 0
         for op in actions[: len(EDGES)]:
             code = code * len(OPS) + op
-        return Query(int(np.flatnonzero(self._codes == code)[0]), epochs[actions[-1] if policy.rungs > 1 else 0])
+        rung = actions[-1] - self._first_rung if policy.rungs > 1 else 0
+        return Query(int(np.flatnonzero(self._codes == code)[0]), epochs[max(0, rung)])
 
     def tell(self, result: Evaluation) -> None:
         """Remember a query."""
-        rung = self._task.epochs.index(result.epoch)
+        rung = self._task.epochs.index(result.epoch) + self._first_rung
         self._told.append((result.index, rung, result.worth))
         at = int(self._codes[result.index])
         self._bought[0, at] = max(int(self._bought[0, at]), rung + 1)
