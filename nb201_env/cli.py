@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sys
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
@@ -266,7 +267,9 @@ def table_join(
     typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
 
 
+@cache
 def _add_other_commands() -> None:
+    """Once a process, however often `main` is called."""
     for group, commands in GROUPS.items():
         for point in sorted(entry_points(group=group), key=lambda point: point.name):
             commands.add_typer(point.load())

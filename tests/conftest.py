@@ -1,3 +1,8 @@
+import os
+
+# Two workers of pytest, and what they start, have a core each: more threads only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import numpy as np

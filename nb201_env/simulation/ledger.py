@@ -142,7 +142,7 @@ class Ledger:
         self._full = self.rules[0].price(self._train, passes, 0.0, False)  # of cells that were not paid for before
 
     def _padded(self, by_rung: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Values at the rungs of a column, (rungs, …), with the first repeated before it for the rungs that it lacks."""
+        """Values at the rungs of a column, (rungs, …), the first repeated for those that it lacks."""
         return np.concatenate([by_rung[:1]] * (self.num_rungs - len(by_rung)) + [by_rung])
 
     def new_search(self, rows: Rows, seeds: npt.NDArray[np.uint64], tasks: Any = 0) -> None:

@@ -165,7 +165,7 @@ def test_lanes_remember_what_each_search_has_seen():
 
 
 def test_it_learns():
-    recipe = Recipe((("mini", "gratings"),), batches=3, updates=12, tasks=64, lanes=64, steps=12, learning_rate=3e-3)
+    recipe = Recipe((("mini", "gratings"),), batches=3, updates=8, tasks=32, lanes=64, steps=12, learning_rate=3e-3)
     training = Training.begin(recipe)
     for _ in range(recipe.batches):
         training.train_batch()
