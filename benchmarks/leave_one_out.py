@@ -17,12 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from held_out import KINDS, columns_of, follow
+from held_out import KINDS, Course, columns_of, follow
 from nb201_agents.controllers.ppo import Recipe
 from nb201_agents.controllers.pretrain import pretrain
 from nb201_agents.searcher import agent_of
+from recurrent_ppo import follow_lanes
+from recurrent_ppo import train as train_recurrent
 
-from nb201_env import Rules, open_table
+from nb201_env import Column, Rules, open_table
 from nb201_env.parallel import run_tasks
 
 RUNS = 200
@@ -37,6 +39,9 @@ BARS: Mapping[bool, tuple[str, ...]] = {
 SOURCES = ("source-order", "ridge-source", "gp-source")
 """Agents that know the same tables as the controller."""
 
+RECURRENT = "recurrent-ppo:"
+"""Before the file of a policy of `recurrent_ppo.py`, which no agent of the package stands for."""
+
 
 @dataclass(frozen=True)
 class Searches:
@@ -50,15 +55,22 @@ class Searches:
     runs: int
 
 
-def trained(table: str, dataset: str, folder: Path, batches: int, has_rungs: bool) -> Path:
-    """The file of the controller that has not seen a data set."""
+def trained(table: str, dataset: str, folder: Path, batches: int, has_rungs: bool) -> list[str]:
+    """Agents that have not seen a data set, and their files."""
+    others = [name for name in open_table(table).datasets if name != dataset]
     path = folder / f"no-{dataset}{'-rungs' * has_rungs}.safetensors"
     if not path.exists():
-        sources = tuple((table, name) for name in open_table(table).datasets if name != dataset)
         budget = {"rungs": RUNGS, "trainings": TRAININGS} if has_rungs else {}
-        pretrain(Recipe(sources, batches=batches, **budget), path, progress=partial(_say, path.name))
+        recipe = Recipe(tuple((table, name) for name in others), batches=batches, **budget)
+        pretrain(recipe, path, progress=partial(_say, path.name))
         print(file=sys.stderr)
-    return path
+    agents = [f"controller(file={path})"]
+    if not has_rungs:
+        recurrent = folder / f"no-{dataset}.zip"
+        if not recurrent.exists():
+            train_recurrent(table, others, recurrent, Recipe(()).queries, batches)
+        agents.append(f"{RECURRENT}{recurrent}")
+    return agents
 
 
 def _say(name: str, done: int, total: int, what: str) -> None:
@@ -67,16 +79,29 @@ def _say(name: str, done: int, total: int, what: str) -> None:
 
 def searched(which: Searches) -> npt.NDArray[np.float64]:
     """Of each run: queries and mean full trainings until near the best, and the regrets that are shown."""
-    make, settings = agent_of(which.agent)
     columns = columns_of(which.table, which.dataset, which.runs, RUNGS if which.has_rungs else None)[which.kind]
     found = []
-    for seed in range(which.runs):
-        column = columns[seed % len(columns)]
-        rules = Rules(budget=TRAININGS * column.full) if which.has_rungs else Rules(max_queries=QUERIES)
-        course = follow(make, settings, column, rules, seed)
+    for course in _courses(which, columns):
         shown = course.after_trainings(TRAININGS_SHOWN) if which.has_rungs else course.after_queries(QUERIES_SHOWN)
         found.append([*course.until_near, *shown])
     return np.array(found)
+
+
+def _courses(which: Searches, columns: Sequence[Column]) -> list[Course]:
+    if which.agent.startswith(RECURRENT):
+        path = Path(which.agent.removeprefix(RECURRENT))
+        return follow_lanes(path, which.table, columns, which.runs, QUERIES)
+    make, settings = agent_of(which.agent)
+    over = [columns[seed % len(columns)] for seed in range(which.runs)]
+    budgets = [Rules(budget=TRAININGS * one.full) if which.has_rungs else Rules(max_queries=QUERIES) for one in over]
+    return [
+        follow(make, settings, one, rules, seed) for seed, (one, rules) in enumerate(zip(over, budgets, strict=True))
+    ]
+
+
+def name_of(agent: str) -> str:
+    """An agent's name without its files."""
+    return agent.partition("(")[0].partition(":")[0]
 
 
 def row(agent: str, runs: npt.NDArray[np.float64]) -> str:
@@ -109,9 +134,9 @@ def main() -> None:
     datasets, shown = open_table(given.table).datasets, TRAININGS_SHOWN if given.rungs else QUERIES_SHOWN
     every = []
     for dataset in datasets:
-        controller = trained(given.table, dataset, given.folder, given.batches, given.rungs)
+        learnt = trained(given.table, dataset, given.folder, given.batches, given.rungs)
         sources = [f"{name}(table={given.table})" for name in (() if given.rungs else SOURCES)]
-        agents = (*BARS[given.rungs], *sources, f"controller(file={controller})")
+        agents = (*BARS[given.rungs], *sources, *learnt)
         more = given.rungs, given.runs
         every += [Searches(agent, given.table, dataset, kind, *more) for kind in KINDS for agent in agents]
     found = dict[Searches, npt.NDArray[np.float64]]()
@@ -124,7 +149,7 @@ def main() -> None:
         by_agent = dict[str, list[npt.NDArray[np.float64]]]()
         for which in every:
             if which.kind == kind:
-                by_agent.setdefault(which.agent.partition("(")[0], []).append(found[which])
+                by_agent.setdefault(name_of(which.agent), []).append(found[which])
         for number, dataset in enumerate(datasets):
             one = {agent: runs[number : number + 1] for agent, runs in by_agent.items()}
             print(f"\n{dataset}, {kind}\n\n{lines(one, shown, given.rungs)}")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -58,13 +59,30 @@ def _has_torch():
     return importlib.util.find_spec("torch") is not None
 
 
+PRETRAIN = """
+import sys
+from pathlib import Path
+from nb201_agents.controllers.ppo import Recipe
+from nb201_agents.controllers.pretrain import pretrain
+recipe = Recipe((("mini", "gratings"),), batches=40, updates=2, tasks=4, lanes=8, steps=4, queries=6)
+pretrain(recipe, Path(sys.argv[1]))
+"""
+
+
 def start(arguments, out):
     command = [sys.executable, "-m", "nb201_env", *map(str, arguments), "--out", str(out)]
+    return begin(command)
+
+
+def begin(command):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def run(arguments, out):
-    process = start(arguments, out)
+    return ended(start(arguments, out))
+
+
+def ended(process):
     output, errors = process.communicate(timeout=300)
     return process.returncode, output, errors
 
@@ -129,6 +147,29 @@ def test_signals_at_random_moments(name, jobs, work, tmp_path):
             parts = {f"{out.name}.parts"} if name == "import" else set()  # some records can be completed later
             assert litter(folder, {out.name, *parts}) == []
             assert list(folder.rglob("*.unfinished")) == []
+
+
+def test_a_training_that_is_killed_comes_to_the_same_controller(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    whole, out = tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    command = [sys.executable, "-c", PRETRAIN]
+    began = time.monotonic()
+    assert ended(begin([*command, str(whole)]))[0] == 0
+    took, rng = time.monotonic() - began, random.Random(0)
+    for _ in range(10 if SIGNALS else 2):
+        process = begin([*command, str(out)])
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=rng.uniform(0.3, 0.95) * took)
+        process.kill()
+        process.communicate()
+        if out.exists():  # each goes on from where the one before was killed
+            break
+    code, _, errors = ended(begin([*command, str(out)]))
+    assert code == 0 or "exists already" in errors
+    assert out.read_bytes() == whole.read_bytes()
+    kept = [f"{path.name}{suffix}" for path in (whole, out) for suffix in ("", ".json")]
+    assert litter(tmp_path, kept) == []
 
 
 def _interrupt(arguments, out, which, after):

@@ -73,8 +73,10 @@ class Policy(nn.Module):
         self.body = nn.Sequential(
             nn.Linear(HEADS * WIDTH + PARTIAL + 2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU()
         )
-        self.op, self.rung, self.critic = nn.Linear(HIDDEN, NUM_OPS), nn.Linear(HIDDEN, rungs), nn.Linear(HIDDEN, 1)
-        for head in (self.op, self.rung, self.critic):
+        choices = [NUM_OPS, rungs] if rungs > 1 else [NUM_OPS]
+        self.actors = nn.ModuleList([nn.Linear(HIDDEN, count) for count in choices])  # of ops, and of rungs
+        self.critic = nn.Linear(HIDDEN, 1)
+        for head in (*self.actors, self.critic):
             nn.init.zeros_(head.weight)
         self.register_buffer("slots", torch.eye(NUM_OPS + 1), persistent=False)
 
@@ -171,7 +173,7 @@ class Policy(nn.Module):
         return torch.stack(cells, dim=1)
 
     def _padded_logits(self, features: Tensor, step: int) -> Tensor:
-        logits = self.op(features) if step < NUM_EDGES else self.rung(features)
+        logits = self.actors[step // NUM_EDGES](features)
         return nn.functional.pad(logits, (0, self.choices - logits.shape[1]))
 
     def _padded(self, allowed: Tensor) -> Tensor:
