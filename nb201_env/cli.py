@@ -71,8 +71,10 @@ def table_info(
         }
         for dataset in opened.datasets
     }
+    columns = {dataset: {name: _about(opened, dataset, name) for name in opened.own_columns(dataset)}
+               for dataset in opened.datasets if opened.own_columns(dataset)}  # fmt: skip
     if as_json:
-        typer.echo(json.dumps(opened.attributes | {"datasets": contents}))
+        typer.echo(json.dumps(opened.attributes | {"datasets": contents, "columns": columns}))
         return
     for key, value in opened.attributes.items():
         typer.echo(f"{key}: {value if isinstance(value, str | int) else json.dumps(value)}")
@@ -88,6 +90,18 @@ def table_info(
                 typer.echo(
                     f"{dataset} / {recipe} / {split}: {span}, {about['trials']} trials, {about['images']} images"
                 )
+
+    for dataset, own in columns.items():
+        for name, about in own.items():
+            unit = f" [{about['unit']}]" if about["unit"] else ""
+            typer.echo(f"{dataset} / {name}{unit}: {about['cells']:,} cells, {about['source']}")
+
+
+def _about(table: Table, dataset: str, name: str) -> dict[str, Any]:
+    """Unit, source and number of values of a column of one's own."""
+    attributes, values = table.attrs(f"{dataset}/{name}"), table.own_column(dataset, name)
+    about = {key: str(attributes.get(key, "")) for key in ("unit", "source")}
+    return {**about, "cells": sum(not math.isnan(one) for one in values.tolist())}
 
 
 @table_app.command("query")
@@ -209,13 +223,20 @@ def import_nas201(source: Source, out: Out) -> None:
 
 
 @import_app.command("columns")
-def import_columns(source: Source, out: Out) -> None:
-    """An .npz or CSV of one value a cell, named as docs/table-format.md says."""
+def import_columns(
+    source: Source,
+    out: Out,
+    extend: Annotated[str | None, typer.Option(help="A table whose content is written too.")] = None,
+    origin: Annotated[str, typer.Option(help="Where the values come from, for columns of one's own.")] = "",
+) -> None:
+    """An .npz or CSV of values of some or all cells, named as docs/table-format.md says."""
     from nb201_env.importers.columns import import_columns as run
 
-    imported = run(source, out)
+    imported = run(source, out, extend=extend, origin=origin)
     for name in imported.means:
         typer.echo(f"{name}: no whole numbers of images, kept as a mean over trials", err=True)
+    for name, count in imported.not_measured.items():
+        typer.echo(f"{name}: {count:,} values of -1 stand for what was not measured", err=True)
     for name, missing in imported.missing.items():
         typer.echo(f"{name}: {missing:,} values are missing", err=True)
     typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")

@@ -17,7 +17,8 @@ import hashlib
 import importlib.util
 import inspect
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -55,6 +56,7 @@ class Task:
         present: which cells are on offer, bool (15625,); all unless a table is partial.
         objectives: what counts beside accuracy; see `nb201_env.simulation.objectives.Objectives`.
         start: cells to ask for before any that a searcher would draw at random, the first first.
+        columns: of the table's own, by name, (15625,), NaN where missing: scores that cost no training, latencies.
     """
 
     dataset: str
@@ -65,6 +67,7 @@ class Task:
     present: npt.NDArray[np.bool_] = field(default_factory=lambda: np.ones(NUM_CELLS, bool), compare=False)
     objectives: Objectives | None = field(default=None, compare=False)
     start: tuple[int, ...] = ()
+    columns: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
     @cached_property
     def cells(self) -> npt.NDArray[np.intp]:
@@ -193,31 +196,35 @@ def started(task: Task, options: dict[str, Any]) -> Task:
             raise NB201Error(f"starts={count} says how many cells of an order to begin with: name it by start=")
         return task
     count = START_CELLS if count is None else count
-    cells = [cell for cell in order_of(str(order)).tolist() if task.present[cell]]
+    cells = [cell for cell in order_of(str(order), task.columns).tolist() if task.present[cell]]
     return replace(task, start=tuple(cells[: checks.whole("starts", count, 1, NUM_CELLS)]))
 
 
-def order_of(name: str) -> npt.NDArray[np.intp]:
-    """All cells, the most promising first, of equals the lower index: by parameters, or by the scores of a file.
+def order_of(name: str, columns: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.intp]:
+    """Cells, the most promising first, of equals the lower index: by parameters, or by scores.
 
     Args:
-        name: `params`, or the path of a text file of 15,625 numbers, one a line, in the order of the index; the higher
-            the number, the earlier a cell.
+        name: `params`; or a column of the table's own, the highest first, or with a minus before it the lowest; or the
+            path of a text file of 15,625 numbers, one a line, in the order of the index, the highest first. Cells
+            without a value are left out.
+        columns: of the table's own.
 
     Raises:
         NB201Error: if it is none of these.
     """
     if name == "params":
         return np.argsort(-PARAMS, kind="stable")
-    path = regular(Path(name))
-    try:
-        with path.open(encoding="ascii") as file:
+    if (column := columns.get(name.removeprefix("-"))) is not None:
+        order = np.argsort(column if name.startswith("-") else -column, kind="stable")
+        return order[~np.isnan(column[order])]
+    scores = np.zeros(0)
+    if Path(name).exists():
+        with suppress(ValueError), regular(Path(name)).open(encoding="ascii") as file:
             scores = np.array(file.read(_MAX_SCORES).split(), np.float64)
-    except ValueError:
-        scores = np.zeros(0)
     if scores.shape != (NUM_CELLS,) or not np.isfinite(scores).all():
         raise NB201Error(
-            f"start={name} must be params, or a file of {NUM_CELLS:,} finite numbers, a line each, the best highest"
+            f"start={name} must be params, a column of the table's own ({', '.join(columns) or 'it has none'}), or a "
+            f"file of {NUM_CELLS:,} finite numbers, a line each, the best highest"
         )
     return np.argsort(-scores, kind="stable")
 
@@ -225,12 +232,17 @@ def order_of(name: str) -> npt.NDArray[np.intp]:
 _MAX_SCORES = 1 << 20  # characters
 
 
-def start_of(name: str) -> dict[str, str] | None:
-    """What the header of a run says of the order that the agent of a name begins with, None without one."""
+def start_of(name: str, columns: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, str] | None:
+    """What the header of a run says of the order that the agent of a name begins with, None without one.
+
+    Args:
+        name: of the agent, with its options.
+        columns: of the table's own.
+    """
     options = agent_of(name)[1]
     if "start" not in options:
         return None
-    order = order_of(str(options["start"]))
+    order = order_of(str(options["start"]), columns)
     return {"order": str(options["start"]), "sha256": hashlib.sha256(order.astype("<i8").tobytes()).hexdigest()}
 
 

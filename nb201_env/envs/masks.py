@@ -10,10 +10,13 @@ import numpy.typing as npt
 
 from nb201_env.errors import NB201Error
 from nb201_env.simulation.column import Column
+from nb201_env.simulation.objectives import costs_of
 from nb201_env.space import ALL_OPS, EDGES, NUM_CELLS, OPS
 from nb201_env.space.isomorphism import representatives
+from nb201_env.tables.schema import COLUMN_NAME
 
 MASKS = ("none", "connected", "canonical", "unseen", "params<=X")
+"""Instead of params, a limit may name another cost, or a column of the table's own."""
 
 _POWERS = len(OPS) ** np.arange(len(EDGES) + 1)
 _LEVELS = np.concatenate(([0], np.cumsum(_POWERS[1:])))
@@ -35,7 +38,8 @@ def allowed_cells(mask: str, column: Column) -> npt.NDArray[np.bool_]:
     * none, unseen: all; what has been seen is taken out later by `LegalOps.remove`.
     * connected: some path of ops other than none leads from the input to the output.
     * canonical: one cell of each class of exactly equal ones (see `nb201_env.space.isomorphism`).
-    * params<=X: at most X parameters on the data set, as in `params<=500000`.
+    * params<=X: at most X parameters on the data set, as in `params<=500000`; likewise macs, latency, train_seconds
+      and the columns of the table's own, of which a cell without a value is not allowed.
 
     Raises:
         NB201Error: for an unknown mask, or one that leaves no cell.
@@ -44,8 +48,7 @@ def allowed_cells(mask: str, column: Column) -> npt.NDArray[np.bool_]:
     allowed[_satisfying(mask, column)] = True
     allowed &= column.present
     if not allowed.any():
-        least = column.table.params(column.dataset)[column.present].min()
-        raise NB201Error(f"mask {mask!r} leaves no cell: those of {column.dataset} have {least} parameters and more")
+        raise NB201Error(f"mask {mask!r} leaves no cell{_least(mask, column)}")
     return allowed
 
 
@@ -59,10 +62,24 @@ def _satisfying(mask: str, column: Column) -> Any:
     if mask == "canonical":
         cells = np.flatnonzero(column.present)
         return cells[np.unique(representatives("exact")[cells], return_index=True)[1]]
-    limit = re.fullmatch(r"params<=(\d+(?:\.\d*)?(?:e\d+)?)", mask)
-    if limit is None:
+    limit = _LIMIT.fullmatch(mask)
+    if limit is None or limit[1] == "error":
         raise NB201Error(f"mask must be one of {', '.join(MASKS)} with a number for X, got {mask!r}")
-    return column.table.params(column.dataset) <= float(limit[1])
+    return costs_of(limit[1], column) <= float(limit[2])
+
+
+_LIMIT = re.compile(rf"({COLUMN_NAME.pattern})<=(\d+(?:\.\d*)?(?:e[-+]?\d+)?)")
+
+
+def _least(mask: str, column: Column) -> str:
+    """What a limit that leaves no cell would have to leave."""
+    limit = _LIMIT.fullmatch(mask)
+    if limit is None:
+        return ""
+    costs = costs_of(limit[1], column)[column.present]
+    if np.isnan(costs).all():
+        return f": none on offer has {limit[1]}"
+    return f": those of {column.dataset} have {np.nanmin(costs):g} {limit[1]} and more"
 
 
 class LegalOps:

@@ -1,6 +1,8 @@
 """A table from columns: an `.npz` or a CSV with values of some or all cells, from wherever.
 
-Columns are called `{dataset}/{recipe}/{what}`, where recipes are called `{epochs}ep` and `what` is
+Columns are called `{dataset}/{recipe}/{what}`, where recipes are called `{epochs}ep` and `what` is one of those below,
+or `{dataset}/{name}`, perhaps with a unit, as `cifar10/edgegpu_latency [ms]`: a column of one's own, which objectives
+and masks call by its name. `{dataset}/latency` are the seconds of a batch of 256 images.
 
 * `train_accuracy`, `valid_accuracy`, `test_accuracy`: percent, NaN or empty where missing. A column of one trial whose
   values are no whole numbers of images is kept as a mean over trials.
@@ -11,6 +13,8 @@ or, without either, of all 15,625 in official order. Accuracies are those at the
 or (cells, trials). With an array `{dataset}/{recipe}/epochs` they are those at its epochs, of shape (cells, epochs) or
 (cells, trials, epochs).
 
+A -1 in a column of one's own that has no other value below 0 stands for what was not measured, and is missing.
+
 A CSV has a column `index` or `arch`. Trials are headed `{column}/0`, `{column}/1` and so on, epochs other than the last
 `{column}@{epoch}`, and both `{column}@{epoch}/{trial}`.
 """
@@ -20,6 +24,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,8 +39,10 @@ from nb201_env.errors import NB201Error, TableFormatError
 from nb201_env.files import read_npz, regular
 from nb201_env.importers.official import to_counts
 from nb201_env.space import NUM_CELLS, Cell, index_of
+from nb201_env.tables.join import join_tables
 from nb201_env.tables.official import SOURCES, Source
-from nb201_env.tables.schema import MAX_EPOCH
+from nb201_env.tables.schema import COLUMN_NAME, MAX_EPOCH
+from nb201_env.tables.table import Table, open_table
 from nb201_env.tables.writer import TableWriter
 
 MAX_TRIALS = 20
@@ -45,6 +52,12 @@ _NAME = re.compile(r"(?P<dataset>[^/]+)/(?P<recipe>(?P<epochs>[1-9][0-9]{0,9})ep
 _HEADING = re.compile(r"(?P<column>.*?)(@(?P<epoch>[0-9]{1,10}))?(/(?P<trial>[0-9]{1,3}))?")
 _ACCURACIES = ("train_accuracy", "valid_accuracy", "test_accuracy")
 _SECONDS = ("train_seconds_per_epoch", "valid_seconds", "test_seconds")
+
+
+_OWN = re.compile(rf"(?P<dataset>[^/]+)/(?P<name>{COLUMN_NAME.pattern})(\s*\[(?P<unit>[^\[\]]{{1,20}})\])?")
+_OWN_COLUMN = "a column of one's own"
+_ONE_NUMBER = (*_SECONDS, _OWN_COLUMN)
+_NOT_MEASURED = -1.0
 
 
 @dataclass(frozen=True)
@@ -62,52 +75,116 @@ class ImportedColumns:
     Attributes:
         means: columns that were kept as means over trials.
         missing: by column, number of values that are missing, if any.
+        not_measured: likewise, of those that were -1.
     """
 
     means: list[str] = field(default_factory=list)
     missing: dict[str, int] = field(default_factory=dict)
+    not_measured: dict[str, int] = field(default_factory=dict)
 
 
-def import_columns(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> ImportedColumns:
+def import_columns(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    extend: str | os.PathLike[str] | Table | None = None,
+    origin: str = "",
+) -> ImportedColumns:
     """Make a table from an `.npz` or a `.csv`.
+
+    Args:
+        path: of the file.
+        out: the table to write.
+        extend: a table of which everything is written too: an embedded one's name, a path, or an open table.
+        origin: where the values come from, as columns of one's own say; the file's name if empty.
 
     Raises:
         TableFormatError: if the file or one of its columns is not as described above.
         NB201Error: if there is no such file, or `out` cannot be written.
     """
-    path = Path(path)
+    path, out = Path(path), Path(out)
     if path.suffix not in (".npz", ".csv"):
         raise NB201Error(f"{path}: columns come in an .npz or a .csv")
+    base = None if extend is None else open_table(extend)
     regular(path)
     columns = _read_npz(path) if path.suffix == ".npz" else _read_csv(path)
-    by_recipe: dict[str, dict[str, dict[str, Column]]] = defaultdict(lambda: defaultdict(dict))
-    for name, column in columns.items():
-        dataset, recipe, _, what = _parsed(path, name)
-        by_recipe[dataset][recipe][what] = column
     imported = ImportedColumns()
-    for name, column in columns.items():
-        if missing := int(np.count_nonzero(np.isnan(column.values))):
-            imported.missing[name] = missing
-    with TableWriter(out, path.stem, provenance={"source": f"columns of {path.name}"}) as writer:
-        for dataset, recipes in by_recipe.items():
-            sources = [source for source in SOURCES.values() if source.dataset == dataset]
-            if not sources:
-                known = dict.fromkeys(source.dataset for source in SOURCES.values())
-                raise TableFormatError(f"{path}: unknown data set {dataset!r}; known are {', '.join(known)}")
-            writer.add_dataset(dataset, num_classes=sources[0].num_classes, image_size=sources[0].image_size)
-            for recipe, found in recipes.items():
-                for source in sources:
-                    imported.means += _write_training(writer, source, recipe, found, len(sources) > 1)
+    if base is None:
+        _write(path, out, columns, None, origin, imported)
+        return imported
+    with tempfile.TemporaryDirectory() as folder:
+        added = Path(folder) / "columns.zarr"
+        _write(path, added, columns, base, origin, imported)
+        join_tables([base, added], out, base.name)
     return imported
 
 
+def _write(
+    path: Path, out: Path, columns: Mapping[str, Column], base: Table | None, origin: str, imported: ImportedColumns
+) -> None:
+    """Write columns as a table of data sets that are known, or that the table has which they are to extend."""
+    by_dataset: dict[str, dict[str, Column]] = defaultdict(dict)
+    for name, column in columns.items():
+        by_dataset[name.partition("/")[0]][name] = column
+    with TableWriter(out, path.stem, provenance={"source": f"columns of {path.name}"}) as writer:
+        for dataset, found in by_dataset.items():
+            latency = found.pop(f"{dataset}/latency", None)
+            sources = _add_dataset(writer, path, dataset, base, latency)
+            by_recipe: dict[str, dict[str, Column]] = defaultdict(dict)
+            for name, column in found.items():
+                if own := _OWN.fullmatch(name):
+                    values = _measured(name, column, imported)
+                    writer.add_column(dataset, own["name"], values, unit=own["unit"] or "", source=origin or path.name)
+                else:
+                    _, recipe, _, what = _parsed(path, name)
+                    by_recipe[recipe][what] = column
+                    values = column.values
+                if missing := int(np.count_nonzero(np.isnan(values))):
+                    imported.missing[name] = missing
+            if by_recipe and not sources:
+                raise TableFormatError(f"{path}: {dataset} can be given columns of its own alone, not accuracies")
+            for recipe, parts in by_recipe.items():
+                for source in sources:
+                    imported.means += _write_training(writer, source, recipe, parts, len(sources) > 1)
+
+
+def _add_dataset(
+    writer: TableWriter, path: Path, dataset: str, base: Table | None, latency: Column | None
+) -> list[Source]:
+    """Begin a data set as a table has it, or as its publication says; and its training sets, if it was published."""
+    sources = [source for source in SOURCES.values() if source.dataset == dataset]
+    own: dict[str, Any] = {} if latency is None else {"latency": latency.values[:, 0, 0]}
+    if base is not None and dataset in base.datasets:
+        own |= {name: base.array(f"{dataset}/{name}") for name in ("params", "macs") if f"{dataset}/{name}" in base}
+        about: dict[str, Any] = {"num_classes": base.num_classes(dataset), "image_size": base.image_size(dataset)}
+        writer.add_dataset(dataset, **about, **own)
+    elif sources:
+        writer.add_dataset(dataset, num_classes=sources[0].num_classes, image_size=sources[0].image_size, **own)
+    else:
+        known = dict.fromkeys([source.dataset for source in SOURCES.values()] + list(base.datasets if base else ()))
+        raise TableFormatError(f"{path}: unknown data set {shown(dataset)}; known are {', '.join(known)}")
+    return sources
+
+
+def _measured(name: str, column: Column, imported: ImportedColumns) -> npt.NDArray[np.float64]:
+    """Values of a column of one's own, (15625,), without those that stand for what was not measured."""
+    values = column.values[:, 0, 0]
+    below = values < 0.0
+    if below.any() and (values[below] == _NOT_MEASURED).all():
+        imported.not_measured[name] = int(below.sum())
+        return np.where(below, np.nan, values)
+    return values
+
+
 def _parsed(path: Path, name: str) -> tuple[str, str, int, str]:
-    """Data set, recipe, its length and what it is, of a column's name."""
+    """Data set, recipe, its length and what it is, of a column's name; a column of one's own has no recipe."""
+    if own := _OWN.fullmatch(name):
+        return own["dataset"], "", 1, _OWN_COLUMN
     match = _NAME.fullmatch(name)
     if match is None or match["what"] not in (*_ACCURACIES, *_SECONDS) or int(match["epochs"]) > MAX_EPOCH:
         raise TableFormatError(
             f"{path}: unknown column {shown(name)}; expected DATASET/EPOCHSep/WHAT with WHAT one of "
-            f"{', '.join(sorted((*_ACCURACIES, *_SECONDS)))}"
+            f"{', '.join(sorted((*_ACCURACIES, *_SECONDS)))}, or DATASET/NAME [UNIT] for any other column"
         )
     return match["dataset"], match["recipe"], int(match["epochs"]), match["what"]
 
@@ -211,7 +288,7 @@ def _shape(
     """Trials and epochs of a column of an `.npz`."""
     if values.ndim == 1 and not has_epochs:
         return 1, 1
-    if what in _SECONDS:
+    if what in _ONE_NUMBER:
         raise TableFormatError(f"{path}: column {name!r} must have one number a cell, got shape {values.shape}")
     if has_epochs and values.ndim in (2, 3) and values.shape[-1] == len(epochs):
         return (1 if values.ndim == 2 else values.shape[1]), len(epochs)
@@ -276,7 +353,7 @@ def _columns_of(path: Path, headings: Sequence[str], table: npt.NDArray[np.float
         column = match["column"] if match else name
         _, _, last, what = _parsed(path, column)
         epoch = int(match["epoch"]) if match and match["epoch"] else last
-        if not 1 <= epoch <= last or (epoch != last and what in _SECONDS):
+        if not 1 <= epoch <= last or (epoch != last and what in _ONE_NUMBER):
             raise TableFormatError(f"{path}: column {name!r}: expected an epoch from 1 to {last} of an accuracy")
         places[column][int(match["trial"] or 0) if match else 0, epoch] = position
     columns = {}
@@ -284,7 +361,7 @@ def _columns_of(path: Path, headings: Sequence[str], table: npt.NDArray[np.float
         trials, epochs = (sorted(set(values)) for values in zip(*found, strict=True))
         if len(found) != len(trials) * len(epochs) or trials != list(range(len(trials))):
             raise TableFormatError(f"{path}: {column!r} must have the trials 0 to {len(trials) - 1} at every epoch")
-        if len(trials) > 1 and column.rpartition("/")[2] in _SECONDS:
+        if len(trials) > 1 and _parsed(path, column)[3] in _ONE_NUMBER:
             raise TableFormatError(f"{path}: {column!r} must have one number a cell, got {len(trials)} trials")
         order = [found[trial, epoch] for trial in trials for epoch in epochs]
         columns[column] = Column(table[:, order].reshape(NUM_CELLS, len(trials), len(epochs)), tuple(epochs))

@@ -13,12 +13,14 @@ from nb201_env import checks
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.simulation.column import Column
 from nb201_env.space import NUM_CELLS
+from nb201_env.tables.schema import COLUMN_NAME
 
 Floats = npt.NDArray[np.float64]
 
 _MOST_WEIGHT, _MOST_EXCESS = 1e6, 1e9
 
 OBJECTIVES = ("error", "params", "macs", "latency", "train_seconds")
+"""Those that every table may know; columns of a table's own are others."""
 
 
 class Objectives:
@@ -27,6 +29,7 @@ class Objectives:
     * error: 1 less the observed accuracy.
     * params, macs, latency (seconds a batch of 256), train_seconds (through the search's epoch): see
       `nb201_env.tables.table.Table`.
+    * a column of the table's own, by its name, in its unit.
 
     Args:
         wanted: for each objective a weight, or a limit as in `"<=500000"`.
@@ -47,10 +50,14 @@ class Objectives:
         self._limits = np.array(
             [_limit(name, value) if isinstance(value, str) else np.inf for name, value in wanted.items()]
         )
-        self._costs = np.stack([_costs(name, column) for name in wanted], axis=1)
+        self._costs = np.stack([costs_of(name, column) for name in wanted], axis=1)
         for name, costs in zip(wanted, self._costs[column.present].T, strict=True):
             if missing := np.count_nonzero(np.isnan(costs)):
                 raise MissingDataError(f"{missing} cells of {column.dataset} have no {name}: leave that objective out")
+            if name != "error" and not 0.0 <= costs.min() <= costs.max() > 0.0:
+                raise NB201Error(
+                    f"an objective is to be made small, from 0, but {name} is from {costs.min():g} to {costs.max():g}"
+                )
         self._is_error = np.array([name == "error" for name in wanted])
         with np.errstate(invalid="ignore"):
             too_low = np.nanmax(self._costs[column.present], axis=0) > _MOST_EXCESS * self._limits
@@ -80,13 +87,19 @@ class Objectives:
 
 
 def checked_objectives(wanted: object) -> dict[str, float | str]:
-    """Objectives with their weights as floats and their limits as they are.
+    """Objectives with their weights as floats and their limits as they are; the table says which names there are.
 
     Raises:
-        NB201Error: for an unknown objective, or what is neither a weight from 0 nor a limit above 0.
+        NB201Error: for what is neither a weight from 0 nor a limit above 0.
     """
+    if not isinstance(wanted, Mapping):
+        raise NB201Error(
+            f"objectives must be a dict of {', '.join(OBJECTIVES)}, or columns of the table, got {checks.shown(wanted)}"
+        )
     checked: dict[str, float | str] = {}
-    for name, value in checks.mapping("objectives", wanted, OBJECTIVES).items():
+    for name, value in wanted.items():
+        if not isinstance(name, str) or not COLUMN_NAME.fullmatch(name):
+            raise NB201Error(f"unknown objectives {checks.shown(name)}; known are {', '.join(OBJECTIVES)}")
         if isinstance(value, str):
             _limit(name, value)
             checked[name] = value
@@ -105,12 +118,23 @@ def _limit(name: str, text: str) -> float:
     return float(found[1])
 
 
-def _costs(name: str, column: Column) -> Any:
+def costs_of(name: str, column: Column) -> Floats:
+    """What all cells cost, by the name of an objective, (15625,).
+
+    Raises:
+        NB201Error: if there is no objective of that name.
+        MissingDataError: if the table does not know it.
+    """
+    table, dataset = column.table, column.dataset
     if name == "error":
         return np.zeros(NUM_CELLS)
     if name == "train_seconds":
-        return column.train[-1]
-    return np.asarray(getattr(column.table, name)(column.dataset), np.float64)
+        return np.asarray(column.train[-1])
+    if name in OBJECTIVES:
+        return np.asarray(getattr(table, name)(dataset), np.float64)
+    if name not in (own := table.own_columns(dataset)):
+        raise NB201Error(f"unknown objectives {checks.shown(name)}; known are {', '.join((*OBJECTIVES, *own))}")
+    return table.own_column(dataset, name)
 
 
 def worth_of_all(objectives: Objectives | None, column: Column) -> npt.NDArray[Any]:

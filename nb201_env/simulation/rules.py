@@ -10,7 +10,7 @@ from typing import Any
 from nb201_env import checks
 from nb201_env.errors import NB201Error
 from nb201_env.simulation.column import Column
-from nb201_env.simulation.objectives import checked_objectives
+from nb201_env.simulation.objectives import Objectives, checked_objectives
 
 CHARGES = ("fresh", "resume", "cached")
 OVERRUNS = ("stop-before", "stop-after")
@@ -81,7 +81,12 @@ class Rules:
         return math.inf if self.budget is None else self.budget
 
     def check(self, column: Column) -> None:
-        """Raise NB201Error for rules by which a search of a column would buy nothing, or might never end."""
+        """Raise NB201Error for rules by which a search of a column would buy nothing, or might never end.
+
+        So it does for objectives that the column's table does not know.
+        """
+        if self.objectives:
+            Objectives(self.objectives, column)
         if self.budget is not None and self.overrun == "stop-before" and self.budget < column.cheapest:
             raise NB201Error(
                 f"a budget of {self.budget:g} s buys no query: the cheapest cell of {column.dataset} costs "

@@ -13,11 +13,17 @@ import numpy.typing as npt
 
 from nb201_env.checks import shown
 from nb201_env.errors import MissingDataError, NB201Error, TableFormatError
+from nb201_env.space import NUM_CELLS
 from nb201_env.tables.fingerprint import EPOCHS_PER_CHUNK, digest
 from nb201_env.tables.metadata import TableFiles, node_problems, parsed, read_metadata
-from nb201_env.tables.schema import NAME
+from nb201_env.tables.schema import NAME, is_own_column
 
 _CACHED_COLUMNS = 256
+
+
+def _is_column(node: Mapping[str, Any]) -> bool:
+    """Whether an array's metadata is that of one number a cell."""
+    return node["node_type"] == "array" and node["shape"] == [NUM_CELLS] and node.get("data_type") == "float64"
 
 
 class StoredArrays:
@@ -102,6 +108,23 @@ class StoredArrays:
         """Names of the groups in a group, short ones first."""
         below = [node.rpartition("/") for node, about in self._nodes.items() if about["node_type"] == "group"]
         return tuple(sorted((name for parent, _, name in below if parent == path), key=lambda name: (len(name), name)))
+
+    def own_columns(self, dataset: str) -> tuple[str, ...]:
+        """Names of a data set's columns of one's own: what was imported by a name, such as latencies of a device."""
+        paths = [path.rpartition("/") for path, node in self._nodes.items() if is_own_column(path) and _is_column(node)]
+        return tuple(sorted(name for parent, _, name in paths if parent == dataset))
+
+    def own_column(self, dataset: str, name: str) -> npt.NDArray[np.float64]:
+        """A column of one's own, float64 of shape (15625,), NaN where missing; `attrs` says its unit and source.
+
+        Raises:
+            MissingDataError: if there is none of that name.
+        """
+        if name not in (known := self.own_columns(dataset)):
+            raise MissingDataError(
+                f"{self.at(str(dataset))} has no column {shown(name)} of its own; it has {', '.join(known) or 'none'}"
+            )
+        return self.array(f"{dataset}/{name}")
 
     def at(self, path: str) -> str:
         """A path within the table as messages show it."""

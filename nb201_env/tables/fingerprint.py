@@ -1,8 +1,9 @@
 """Two hashes that say whether two tables hold the same benchmark.
 
 `fingerprint` covers what training determines: counts or means, losses, weights, evaluated epochs, trial seeds, recipes,
-image counts and hashes. `timing_fingerprint` covers seconds and latencies, which differ from machine to machine. Dates,
-hosts, software versions and the way arrays are cut into chunks are in neither.
+image counts and hashes. `timing_fingerprint` covers seconds and latencies, which differ from machine to machine, and
+columns of one's own, which a table may be given later. Dates, hosts, software versions and the way arrays are cut into
+chunks are in neither.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from nb201_env.tables.schema import is_own_column
 
 if TYPE_CHECKING:
     import zarr
@@ -30,7 +33,8 @@ def fingerprints(root: zarr.Group) -> tuple[str, str]:
     for path, node in members:
         known = {key: node.attrs[key] for key in _ATTRIBUTES if key in node.attrs}
         content = node.attrs["sha256"] if hasattr(node, "shape") else ""
-        whole = timing if path.rpartition("/")[2] in TIMING else training
+        is_own = hasattr(node, "shape") and is_own_column(path)
+        whole = timing if is_own or path.rpartition("/")[2] in TIMING else training
         whole.update(f"{path} {json.dumps(known, sort_keys=True)} {content}\n".encode())
     return training.hexdigest(), timing.hexdigest()
 

@@ -61,3 +61,18 @@ def hash_of_start(file: Any, count: int) -> str:
         found.update(block)
         count -= len(block)
     return found.hexdigest()
+
+
+def settle() -> None:
+    """Let what zarr is writing in its own thread come to an end, after an interruption say."""
+    import asyncio
+
+    from zarr.core.sync import sync
+
+    async def cancel() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    sync(cancel())

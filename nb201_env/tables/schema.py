@@ -36,6 +36,12 @@ MANIFEST = "manifest-sha256.txt"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]{0,99}")
 """What data sets and recipes may be called: a name never leads out of the folder that is called after it."""
 
+COLUMN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,63}")
+"""What a column of one's own may be called."""
+
+RESERVED = ("error", "accuracy", "params", "macs", "latency", "train_seconds")
+"""Names that mean something else where objectives and masks are named."""
+
 MAX_EPOCH = 2**31 - 1
 MAX_CLASSES = 10**6
 MAX_IMAGE_SIZE = 2**16
@@ -117,6 +123,13 @@ GROUPS = (
                 "int64 (cell)",
                 False,
                 "Multiply-accumulates an image, where the network is not the published one.",
+            ),
+            Field(
+                "any other name",
+                "float64 (cell)",
+                False,
+                "A column of one's own, such as a latency of some device, an energy or a score; NaN: missing. "
+                "Attributes `unit` and `source`.",
             ),
         ),
     ),
@@ -227,6 +240,12 @@ def shape_problems(path: str, shape: tuple[int, ...]) -> Iterator[str]:
             if len(shape) != len(dimensions) or min(shape, default=0) < 1 or (cells and shape[-1] != NUM_CELLS):
                 expected = ", ".join(str(NUM_CELLS) if d == "cell" else d for d in dimensions)
                 yield f"shape {shape} where ({expected}) is expected"
+
+
+def is_own_column(path: str) -> bool:
+    """Whether an array is a column of one's own, by its path."""
+    dataset, _, name = path.partition("/")
+    return bool(dataset) and "/" not in name and name not in ("latency", "params", "macs")
 
 
 def value_problems(name: str, values: npt.NDArray[Any], images: int | None = None) -> Iterator[str]:

@@ -24,9 +24,11 @@ import numpy.typing as npt
 from nb201_env import checks
 from nb201_env.errors import NB201Error
 from nb201_env.files import flush, in_folder, locked, remove, unfinished
+from nb201_env.space import NUM_CELLS
 from nb201_env.tables.fingerprint import EPOCHS_PER_CHUNK, chunk_digests, digest, fingerprints
-from nb201_env.tables.packing import consolidate, pack, write_manifest
+from nb201_env.tables.packing import consolidate, pack, settle, write_manifest
 from nb201_env.tables.schema import (
+    COLUMN_NAME,
     FORMAT,
     MAX_CLASSES,
     MAX_EPOCH,
@@ -34,6 +36,7 @@ from nb201_env.tables.schema import (
     MAX_IMAGES,
     MISSING_COUNT,
     NAME,
+    RESERVED,
     SPLITS,
     TRAINED_ON,
     VERSION,
@@ -115,7 +118,7 @@ class TableWriter:
                     self._finish()
             finally:
                 if self._partial.exists():
-                    _settle()
+                    settle()
                     remove(self._partial)
 
     def add_dataset(
@@ -142,6 +145,30 @@ class TableWriter:
                 self._write(f"{dataset}/{name}", _integers(f"{dataset}/{name}", values, "i8"), ("cell",))
         if latency is not None:
             self._write(f"{dataset}/latency", np.asarray(latency, "f8"), ("cell",))
+
+    def add_column(self, dataset: str, name: str, values: npt.ArrayLike, *, unit: str = "", source: str = "") -> None:
+        """Add a column of one's own, (15625,), NaN where missing: a device's latencies, energies, scores.
+
+        Args:
+            dataset: a data set added before.
+            name: letters, digits and `_ . + -`, beginning with a letter.
+            values: in the unit; higher or lower is better as their user says.
+            unit: as `ms` or `mJ`.
+            source: where the values come from.
+        """
+        self._parent(dataset)
+        if not isinstance(name, str) or not COLUMN_NAME.fullmatch(name) or name in RESERVED:
+            raise NB201Error(
+                f"a column is called by letters, digits and _ . + -, the first a letter, and not "
+                f"{', '.join(RESERVED)}; got {checks.shown(name)}"
+            )
+        path, given = f"{dataset}/{name}", np.asarray(values, "f8")
+        if path in self.root:
+            raise NB201Error(f"{path} was added before")
+        if given.shape != (NUM_CELLS,) or np.isinf(given).any():
+            raise NB201Error(f"{path} must be {NUM_CELLS} numbers, NaN where missing, got shape {given.shape}")
+        about = {"unit": unit, "source": source}
+        self._write(path, given, ("cell",), **{key: str(text) for key, text in about.items() if text})
 
     def add_training(
         self,
@@ -370,18 +397,3 @@ def _integers(path: str, values: npt.ArrayLike, dtype: str) -> npt.NDArray[Any]:
     if given.dtype == np.uint64 and given.size and given.max() > np.iinfo("i8").max:
         raise NB201Error(f"{path}: {given.max()} is too large")
     return given.astype(dtype)
-
-
-def _settle() -> None:
-    """Let what zarr is writing in its own thread come to an end, after an interruption say."""
-    import asyncio
-
-    from zarr.core.sync import sync
-
-    async def cancel() -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    sync(cancel())

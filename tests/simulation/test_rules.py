@@ -108,7 +108,8 @@ def test_prices_are_the_same_of_numbers_and_of_arrays():
         ({"overrun": "stop"}, "overrun must be one of stop-before, stop-after, got 'stop'"),
         ({"max_queries": 0}, "max_queries must be a whole number at least 1"),
         ({"charge": "cached"}, "set max_queries"),
-        ({"objectives": {"beauty": 1}}, "unknown objectives 'beauty'"),
+        ({"objectives": {"big beauty": 1}}, "unknown objectives 'big beauty'"),
+        ({"objectives": ["params"]}, "objectives must be a dict of error, params"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from nb201_agents.harness.results import checked_header, file_of, read_file
-from nb201_agents.harness.run import check_agent, is_made_as_arrays, run, run_many
+from nb201_agents.harness.run import check_agent, columns_of, is_made_as_arrays, run, run_many
 from nb201_agents.harness.setup import Setup
 from nb201_agents.searcher import start_of
 from nb201_env import Evaluation, NB201Error, checks, open_table
@@ -187,7 +187,7 @@ def _runs_there(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> i
     headers = [run.header for run in read_file(file)]
     about = setup.env, setup.plain(), agent
     same_rules = all((one["env"]["id"], one["env"]["kwargs"], one["agent"]) == about for one in headers)
-    same_rules &= all(one.get("start") == start_of(agent) for one in headers)
+    same_rules &= all(one.get("start") == start_of(agent, columns_of(setup)) for one in headers)
     same_rules &= all(one["env"].get("options", dict(setup.env_options)) == dict(setup.env_options) for one in headers)
     if not same_rules or [header["seed"] for header in headers] != list(range(seed, seed + len(headers))):
         raise NB201Error(f"{file} holds runs with other settings or seeds; name another folder with --out")

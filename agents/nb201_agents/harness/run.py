@@ -10,6 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 
 from nb201_agents.harness.results import fields
 from nb201_agents.harness.setup import Setup, env_parameters
@@ -26,7 +27,7 @@ from nb201_agents.searcher import (
     start_of,
     tuned_on,
 )
-from nb201_env import Evaluation, NB201Error, Oracle
+from nb201_env import Evaluation, NB201Error, Oracle, open_table
 from nb201_env.simulation.objectives import Objectives
 from nb201_env.simulation.workers import Finished, Workers
 
@@ -151,7 +152,14 @@ def task_of(setup: Setup) -> Task:
         setup.max_queries,
         column.present,
         oracle.objectives,
+        columns=columns_of(setup),
     )
+
+
+def columns_of(setup: Setup) -> dict[str, npt.NDArray[np.float64]]:
+    """Columns of the table's own that a searcher may know, by name."""
+    table = open_table(setup.table)
+    return {name: table.own_column(setup.dataset, name) for name in table.own_columns(setup.dataset)}
 
 
 def _header(name: str, agent: Searcher | Learner, setup: Setup, seed: int, queries: int) -> dict[str, Any]:
@@ -170,7 +178,7 @@ def _header(name: str, agent: Searcher | Learner, setup: Setup, seed: int, queri
         "versions": versions(),
         "queries": queries,
     }
-    if start := start_of(name):
+    if start := start_of(name, columns_of(setup)):
         header["start"] = start
     if note := getattr(agent, "note", ""):
         header["note"] = note
