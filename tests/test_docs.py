@@ -39,7 +39,7 @@ def test_the_libraries_page_names_the_installed_versions_and_existing_examples()
     rows = re.findall(
         r"^\| (.+?) \| (.+?) \| \[(.+?)\]\((.+?)\) \|", (ROOT / "docs/libraries.md").read_text(), re.MULTILINE
     )
-    assert len(rows) == 6
+    assert len(rows) == 13
     lines = (ROOT / "constraints.txt").read_text().replace("_", "-").splitlines()
     pinned = dict(line.split("==") for line in lines if "==" in line)
     for library, tested, name, target in rows:

@@ -62,12 +62,19 @@ def test_the_wheel_alone_opens_its_table(wheel, tmp_path):
     assert b"91.607 %" in result.stdout
 
 
+LIBRARIES = ("skrl", "optuna", "nevergrad", "pymoo", "minari")
+
+
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 def test_examples_run_as_written(example):
-    for package in ("torch", "stable_baselines3", "sb3_contrib", "torchrl"):
+    for package in ("torch", "stable_baselines3", "sb3_contrib", "torchrl", *LIBRARIES):
         if f"import {package}" in example.read_text() or f"from {package}" in example.read_text():
             pytest.importorskip(package)
     assert example.name == "cleanrl_ppo.py" or example.read_text().count("\n") <= 40
     result = python(str(example))
     assert result.returncode == 0, result.stderr
-    assert "%" in result.stdout
+    shown = [float(number) for number in re.findall(r"([\d.]+) %", result.stdout)]
+    assert shown
+    if "of the last 200" in result.stdout:  # what was learnt
+        before, after = shown[-2:]
+        assert after > before + 2.0

@@ -60,8 +60,8 @@ class Law:
     """
 
     sources: float = 1.0
-    params: float = 1.0
-    field: float = 0.5
+    params: float = 1.25
+    field: float = 0.7
     noise: tuple[float, float] = (0.03, 0.3)
     shuffled: bool = False
 

@@ -61,13 +61,13 @@ class Recipe:
     queries: int = 24
     trainings: float = 1000.0
     seed: int = 0
-    discount: float = 0.9
+    discount: float = 0.8
     trace: float = 0.95
     clip: float = 0.2
-    passes: int = 3
-    minibatch: int = 1024
-    learning_rate: float = 1e-3
-    entropy: float = 0.02
+    passes: int = 2
+    minibatch: int = 2048
+    learning_rate: float = 2e-3
+    entropy: float = 0.004
 
     def check(self) -> None:
         """Raise NB201Error for a recipe that cannot be carried out."""
