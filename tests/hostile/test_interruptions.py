@@ -48,7 +48,7 @@ def commands(work, jobs):
         "bench": ["bench", "--agents", "rea,reinforce", "--queries", 40, "--runs", 24, "--jobs", jobs],
     }
     if _has_torch():
-        found["generate"] = ["generate", "--dataset", work / "colours.npz", "--cells", "100:250", "--epochs", 1,
+        found["generate"] = ["generate", "--dataset", work / "colours.npz", "--cells", "100:200", "--epochs", 1,
                              "--jobs", jobs]  # fmt: skip
     return found
 
