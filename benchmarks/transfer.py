@@ -23,7 +23,7 @@ from nb201_agents.harness.results import read_runs
 from nb201_agents.harness.summary import summaries
 from nb201_agents.harness.truth import truth_of
 
-from nb201_env import NB201Error, Table, open_table
+from nb201_env import NUM_CELLS, NB201Error, Table, open_table
 
 PROTOCOL = Path(__file__).parents[1] / "docs" / "transfer.md"
 BARS = ("random", "params", "local-search", "source-order", "ridge-source", "gp-source")
@@ -58,11 +58,16 @@ def checked(folder: Path, hashes: Mapping[str, str]) -> list[Path]:
 
 
 def cost_of_sources(table: Table, controllers: list[Path]) -> dict[str, float]:
-    """Seconds of what came before a search: of training a source table's cells, and of training one controller."""
+    """Seconds of what came before a search: of training a source table's cells, and of training one controller.
+
+    Cells that are equal to another were not trained.
+    """
     trained = 0.0
     for dataset in table.datasets:
         (recipe,) = table.recipes(dataset)
-        seconds = table.train_seconds(dataset, recipe=recipe)
+        path = f"{dataset}/{recipe}/full/trained_as"
+        own = table.array(path) == np.arange(NUM_CELLS) if path in table else np.ones(NUM_CELLS, bool)
+        seconds = table.train_seconds(dataset, recipe=recipe)[own]
         trained += float(np.nansum(seconds)) * len(table.trials(dataset, recipe=recipe))
     cards = [json.loads(path.with_name(f"{path.name}.json").read_text()) for path in controllers]
     return {"tables": trained, "controller": float(np.mean([card["seconds"] for card in cards]))}
