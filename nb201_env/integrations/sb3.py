@@ -24,6 +24,30 @@ class StopOnBudget(BaseCallback):
         return not any(info.get("budget_exhausted", False) for info in self.locals["infos"])
 
 
+class LogIncumbent(BaseCallback):
+    """Logs where the search stands: its incumbent's accuracy and its seconds, means over the lanes that say something.
+
+    They go to the model's logger as `search/incumbent_accuracy` and `search/seconds_used`, so to TensorBoard or a CSV.
+
+    Attributes:
+        curve: a tuple for each step after which something was said: steps so far, seconds, accuracy.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.curve: list[tuple[int, float, float]] = []
+
+    def _on_step(self) -> bool:
+        told = [info for info in self.locals["infos"] if "incumbent_accuracy" in info]
+        if told:
+            keys = ("seconds_used", "incumbent_accuracy")
+            seconds, accuracy = (float(np.mean([info[key] for info in told])) for key in keys)
+            self.curve.append((self.num_timesteps, seconds, accuracy))
+            self.logger.record("search/seconds_used", seconds)
+            self.logger.record("search/incumbent_accuracy", accuracy)
+        return True
+
+
 class LanesVecEnv(VecEnv):
     """A vector environment as Stable-Baselines3's VecEnv, many times faster than its DummyVecEnv.
 

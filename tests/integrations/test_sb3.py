@@ -12,10 +12,11 @@ pytest.importorskip("stable_baselines3")
 from nb201_agents.harness.run import run
 from nb201_agents.harness.setup import Setup
 from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from nb201_env.integrations.sb3 import LanesVecEnv, StopOnBudget
+from nb201_env.integrations.sb3 import LanesVecEnv, LogIncumbent, StopOnBudget
 
 ID = "NB201/BuildCell-v0"
 
@@ -108,6 +109,21 @@ def test_the_bridge_takes_the_other_environments(name, kwargs):
     model = A2C("MlpPolicy", LanesVecEnv(gym.make_vec(name, num_envs=4, **kwargs)), n_steps=6, device="cpu", seed=0)
     model.learn(480)
     assert len(model.ep_info_buffer) > 0
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_incumbent_is_logged(alone, tmp_path):
+    env = gym.make(ID, max_queries=40) if alone else lanes(4, max_queries=40, budget_scope="shared")
+    model, log = PPO("MlpPolicy", env, n_steps=12, batch_size=12, device="cpu", seed=0), LogIncumbent()
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    model.learn(6 * 30, callback=[log, StopOnBudget()])
+    steps, seconds, accuracies = zip(*log.curve, strict=True)
+    assert list(steps) == sorted(steps)
+    assert list(seconds) == sorted(seconds)
+    assert list(accuracies) == sorted(accuracies)
+    assert len(log.curve) >= 6
+    written = (tmp_path / "progress.csv").read_text()
+    assert "search/incumbent_accuracy" in written.splitlines()[0]
 
 
 def test_the_budget_stops_learning():
