@@ -20,7 +20,7 @@ from nb201_env.simulation.family import TRIAL_TASKS, Law, TaskFamily
 
 Floats = npt.NDArray[np.float64]
 
-LAW = Law(params=0.5, field=0.3)
+LAW = Law(params=0.5, field=0.3, cell=0.0)
 """Of the perturbed tasks: near the held-out data set, but not it."""
 
 KINDS = ("plain", "perturbed")

@@ -67,4 +67,4 @@ def _course(column: Column, incumbents: Any, seconds: Any) -> Course:
 
 
 def _settings() -> dict[str, Any]:
-    return {"params": LAW.params, "field": LAW.field}
+    return {"params": LAW.params, "field": LAW.field, "cell": LAW.cell}

@@ -21,7 +21,7 @@ from nb201_env.envs.rewards import regret_scale
 from nb201_env.simulation.family import TRIAL_TASKS, Law, TaskFamily
 
 SETTINGS, TASKS, QUERIES = 24, 16, 20
-LAW = Law(params=0.5, field=0.3)
+LAW = Law(params=0.5, field=0.3, cell=0.0)
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "params": (0.0, 1.0),

@@ -5,9 +5,10 @@ Task number *n* of a family follows from *n*, the sources and the law alone:
 1. Every source column gives its cells normal scores at each rung, which are free of its scale: the normal quantiles of
    their ranks. A task mixes the sources by weights from a Dirichlet distribution (concentration 1/2, so that often one
    of them prevails).
-2. Added to the mixture are the normal scores of parameter counts, by a weight uniform from 0 to `Law.params`, and a
-   random field over edges and pairs of edges, by a weight half normal with deviation `Law.field`. The mixture itself
-   has the weight `Law.sources`.
+2. Added to the mixture are the normal scores of parameter counts, by a weight uniform from 0 to `Law.params`; a random
+   field over edges and pairs of edges, by a weight half normal with deviation `Law.field`; and a normal number for each
+   cell, the same for equal cells, by a weight half normal with deviation `Law.cell`. The mixture itself has the weight
+   `Law.sources`.
 3. A monotone warp brings this on a scale: from the chance level of one of the sources, drawn by the weights, to a best
    accuracy uniform in what is left above it, bent by an exponent log-uniform from 1/2 to 4. At earlier rungs the same
    scale is lower by a power of the rung's position.
@@ -32,6 +33,7 @@ from nb201_env.errors import NB201Error
 from nb201_env.simulation.column import NO_TRIAL, Column
 from nb201_env.simulation.fields import RandomFields
 from nb201_env.space import NUM_CELLS, PARAMS
+from nb201_env.space.isomorphism import representatives
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,6 +56,9 @@ class Law:
         sources: weight of the mixture of sources; 0 leaves them out.
         params: highest weight of parameter counts.
         field: deviation of the weight of the random field.
+        cell: deviation of the weight of what is a cell's own. Of what one data set's order does not say of another's,
+            edges and pairs of edges explain a fifth to a fourth; a policy that has never met the rest trusts its
+            sources too much.
         noise: lowest and highest deviation of a trial, in deviations of the accuracies.
         shuffled: whether each task deals the values of its mixture out to the cells anew, so that sources say how
             tasks look but not which cells are good.
@@ -62,16 +67,17 @@ class Law:
     sources: float = 1.0
     params: float = 1.25
     field: float = 0.7
+    cell: float = 0.8
     noise: tuple[float, float] = (0.03, 0.3)
     shuffled: bool = False
 
     def check(self) -> None:
         """Raise NB201Error for a law by which nothing can be drawn."""
-        for name in ("sources", "params", "field"):
+        for name in ("sources", "params", "field", "cell"):
             checks.number(name, getattr(self, name), 0.0)
         checks.truth("shuffled", self.shuffled)
-        if not self.sources + self.params + self.field:
-            raise NB201Error("sources, params and field are all 0: a task must be made of something")
+        if not self.sources + self.params + self.field + self.cell:
+            raise NB201Error("sources, params, field and cell are all 0: a task must be made of something")
         pair = self.noise
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise NB201Error(f"noise must be two numbers, the lowest and the highest, got {checks.shown(pair)}")
@@ -125,6 +131,7 @@ class TaskFamily:
             dealt = np.flatnonzero(self._present)
             value[:, dealt] = value[:, rng.permutation(dealt)]
         value += params * self._params + field * standardised(_random_field(number), self._present)
+        value += abs(rng.normal(0.0, law.cell)) * rng.standard_normal(NUM_CELLS)[representatives("exact")]
         truth = self._on_a_scale(value, 1.0 / int(base.table.attrs(base.dataset)["num_classes"]), rng)
         last = truth[-1, self._present]
         noise = np.exp(rng.uniform(*np.log(law.noise))) * last.std()

@@ -8,6 +8,7 @@ import pytest
 
 from nb201_env import NUM_CELLS, PARAMS, Column, NB201Error
 from nb201_env.simulation.family import TRIAL_TASKS, TRIALS, Law, TaskFamily
+from nb201_env.space.isomorphism import representatives
 
 RUNGS = (1, 3, 8)
 
@@ -37,7 +38,7 @@ def test_a_number_decides_a_task(sources):
 
 
 def test_a_source_alone_keeps_its_order(sources):
-    law = Law(params=0.0, field=0.0)
+    law = Law(params=0.0, field=0.0, cell=0.0)
     for number in range(3):
         task = TaskFamily(sources[:1], law).column(number)
         order = np.argsort(sources[0].mean, kind="stable")
@@ -48,12 +49,20 @@ def test_a_source_alone_keeps_its_order(sources):
 
 
 def test_params_and_fields_alone(sources):
-    bare = Law(sources=0.0, field=0.0)
+    bare = Law(sources=0.0, field=0.0, cell=0.0)
     assert rank_correlation(TaskFamily(sources, bare).column(1).mean, PARAMS) > 0.99
     tasks = [TaskFamily(sources, Law(sources=0.0, params=0.0)).column(number) for number in range(8)]
     assert max(abs(rank_correlation(task.mean, sources[0].mean)) for task in tasks) < 0.6
-    shuffled = TaskFamily(sources, Law(params=0.0, field=0.0, shuffled=True)).column(1)
+    shuffled = TaskFamily(sources, Law(params=0.0, field=0.0, cell=0.0, shuffled=True)).column(1)
     assert abs(rank_correlation(shuffled.mean, sources[0].mean)) < 0.05
+
+
+def test_what_is_a_cells_own_is_the_same_for_equal_cells(sources):
+    task = TaskFamily(sources, Law(sources=0.0, params=0.0, field=0.0)).column(1)
+    same = representatives("exact")
+    assert np.array_equal(task.mean, task.mean[same])
+    assert len(np.unique(task.mean)) == pytest.approx(len(np.unique(same)), rel=0.02)
+    assert abs(rank_correlation(task.mean, PARAMS)) < 0.05
 
 
 def test_noise_has_the_deviation_that_the_law_says(sources):
@@ -82,7 +91,7 @@ def test_a_cell_that_a_source_lacks_is_not_on_offer(sources):
     ("law", "said"),
     [
         ({"sources": -1.0}, "sources must be a finite number from 0"),
-        ({"sources": 0.0, "params": 0.0, "field": 0.0}, "a task must be made of something"),
+        ({"sources": 0.0, "params": 0.0, "field": 0.0, "cell": 0.0}, "a task must be made of something"),
         ({"noise": (0.3, 0.1)}, "noise must be two ascending numbers above 0"),
         ({"noise": 0.1}, "noise must be two numbers"),
         ({"noise": (0.0, 0.1)}, "above 0"),
