@@ -64,7 +64,7 @@ class Law:
             tasks look but not which cells are good.
     """
 
-    sources: float = 1.0
+    sources: float = 0.5
     params: float = 1.25
     field: float = 0.7
     cell: float = 0.8
