@@ -261,7 +261,10 @@ def test_agents_take_options(tmp_path):
         ("random(x=1)", "has no option 'x'; it has start, starts"),
         ("ppo(start=params)", "has no option 'start'; it has num_envs, tensorboard"),
         ("rea(start=params,starts=0)", "starts must be a whole number"),
-        ("gp(start=nowhere.txt)", "nowhere.txt does not exist"),
+        (
+            "gp(start=nowhere.txt)",
+            "start=nowhere.txt must be params, a column of the table's own (it has none), or a file",
+        ),
         ("rea(sample=1", "unknown agent"),
         ("rea(../x=1)", "options are written as"),
         ("ppo(lr=1)", "has no option"),

@@ -68,7 +68,7 @@ SEARCH = {
     "history": (*NO_WHOLE, 10**9),
     "rungs": ("1", 3, [], [0], [3, 1], [1, 1, 8], [1.5], [True, 8], [None], {}, [8, 9]), "action": NO_NAME,
     "observation": NO_NAME, "reward": NO_NAME, "perturb": (*NO_NUMBER, -0.1), "task_sampling": NO_NAME,
-    "tasks": (3, [], [3], "mini", {}, [{"budget": 3}], [{"dataset": "x"}], [{}, {"rungs": [8]}], [None]),
+    "tasks": (3, [], [3], "mini", {}, [{"budget": 3}], [{"dataset": "x"}], [None]),
 }  # fmt: skip
 
 CASES = {

@@ -89,7 +89,7 @@ def test_lanes_learn(bar):
 
 def test_a_recurrent_policy_learns_to_search():
     make = pytest.importorskip("sb3_contrib").RecurrentPPO
-    env = gym.make_vec("NB201/Search-v0", num_envs=64, family={"stop": 32}, rungs=[8], action="joint", history=1,
+    env = gym.make_vec("NB201/Search-v0", num_envs=64, family={"stop": 1}, rungs=[8], action="joint", history=1,
                        standardise=True, reward="regret", trainings=1000.0, max_queries=10)  # fmt: skip
     model = make("MlpLstmPolicy", LanesVecEnv(env), n_steps=10, batch_size=320, n_epochs=4, gamma=0.9, seed=0,
                  learning_rate=2e-3, policy_kwargs={"lstm_hidden_size": 32}, device="cpu")  # fmt: skip
@@ -99,9 +99,9 @@ def test_a_recurrent_policy_learns_to_search():
         returns.extend(info["episode"]["r"] for info in local["infos"] if "episode" in info)
         return True
 
-    model.learn(64 * 10 * 14, callback=remember)
-    assert len(returns) == 64 * 14
-    assert np.mean(returns[-200:]) > np.mean(returns[:200]) + 0.3
+    model.learn(64 * 10 * 16, callback=remember)
+    assert len(returns) == 64 * 16
+    assert np.mean(returns[-256:]) > np.mean(returns[:256]) + 0.3
 
 
 @pytest.mark.parametrize(("name", "kwargs"), [("NB201/EditCell-v0", {}), ("NB201/Search-v0", {"budget": 4.0})])
