@@ -225,7 +225,8 @@ def _single_name(pieces: list[str]) -> str:
 
 def network_tensor(network: Network, name: str) -> Tensor:
     """A parameter or running statistic of a single network, laid out as in a fused one."""
-    tensor = dict([*network.named_parameters(), *network.named_buffers()])[name]
+    module, _, own = name.rpartition(".")
+    tensor: Tensor = getattr(network.get_submodule(module), own)
     return tensor.T if name == "classifier.weight" else tensor
 
 
