@@ -35,7 +35,6 @@ cfg = PPO_CFG(rollouts=12, learning_epochs=8, mini_batches=8, discount_factor=1.
 models = {"policy": net(CategoricalMixin, 5), "value": net(DeterministicMixin, 1)}
 cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0  # leave no files behind
 agent = PPO(models=models, memory=RandomMemory(memory_size=12, num_envs=LANES), cfg=cfg, **spaces)
-trainer = {"timesteps": CELLS * 6 // LANES, "headless": True, "disable_progressbar": True}
-SequentialTrainer(env=env, agents=agent, cfg=trainer).train()
+SequentialTrainer(env=env, agents=agent, cfg={"timesteps": CELLS * 6 // LANES, "headless": True}).train()
 built = list(lanes.return_queue)
 print(f"mean of the first 200 cells: {sum(built[:200]) / 2:.2f} %, of the last 200: {sum(built[-200:]) / 2:.2f} %")
