@@ -190,7 +190,7 @@ class Ledger:
         Args:
             rows: ascending, each once.
             cells: index of the cell in each.
-            rungs: position of the rung in each, from the first of its column; None means 0, for columns of one rung.
+            rungs: position of the rung in each, not below its `first_rung`; None means 0, for columns of one rung.
 
         Raises:
             MissingDataError: if a cell is not on offer; then nothing is charged in any row.
