@@ -11,13 +11,15 @@ from nb201_env.errors import (
     MissingDataError,
     NB201Error,
     TableFormatError,
+    UnreachableError,
 )
 from nb201_env.registration import register_environments
 from nb201_env.simulation.column import Column
 from nb201_env.simulation.oracle import Evaluation, Evaluations, Oracle
 from nb201_env.simulation.rules import Rules
 from nb201_env.space import ALL_OPS, EDGES, NEIGHBORS, NUM_CELLS, OPS, PARAMS, Cell, index_of
-from nb201_env.tables.table import Record, Table, open_table
+from nb201_env.tables.opening import open_table
+from nb201_env.tables.table import Record, Table
 
 if TYPE_CHECKING:
     __version__: str
@@ -42,6 +44,7 @@ __all__ = [
     "Rules",
     "Table",
     "TableFormatError",
+    "UnreachableError",
     "__version__",
     "index_of",
     "open_table",

@@ -17,7 +17,8 @@ import nb201_env
 from nb201_env.console import fail, progress_bar
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.space import NUM_CELLS, Cell
-from nb201_env.tables.table import Record, Table, open_table
+from nb201_env.tables.opening import open_table
+from nb201_env.tables.table import Record, Table
 
 # typer carries click's classes under a name that changed between its versions
 _ClickException: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

@@ -19,3 +19,7 @@ class TableFormatError(NB201Error):
 
 class BudgetExhaustedError(NB201Error):
     """A query was made after the budget had ended."""
+
+
+class UnreachableError(NB201Error):
+    """A table at an address cannot be read now: no server, no such file, no permission, or it stopped in the middle."""

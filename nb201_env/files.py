@@ -164,6 +164,15 @@ def flush(path: Path) -> None:
             os.close(handle)
 
 
+def cache_folder() -> Path:
+    """Where copies of what comes from the network are kept: `$NB201_CACHE`, or the system's place for caches."""
+    if given := os.environ.get("NB201_CACHE"):
+        return Path(given)
+    import pooch
+
+    return Path(pooch.os_cache("nb201_env"))
+
+
 def regular(path: Path) -> Path:
     """A path that is a regular file: opening a pipe or a device could wait for ever.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nb201_env.tables.table import DATA, EMBEDDED
+from nb201_env.tables.opening import DATA, EMBEDDED
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs"))

@@ -32,7 +32,8 @@ from nb201_env.compat.text import COMMENT, TRAINED_ON, describe, str2lists, str2
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.space import NUM_CELLS, OPS
 from nb201_env.tables.official import RECIPES, SOURCES
-from nb201_env.tables.table import Table, open_table
+from nb201_env.tables.opening import open_table
+from nb201_env.tables.table import Table
 
 _REMEMBERED = 64
 

@@ -18,7 +18,8 @@ from nb201_env.simulation.column import Column
 from nb201_env.simulation.family import Law, TaskFamily
 from nb201_env.simulation.rules import Rules
 from nb201_env.space import EDGES, NUM_CELLS, OPS
-from nb201_env.tables.table import Table, open_table
+from nb201_env.tables.opening import open_table
+from nb201_env.tables.table import Table
 
 ACTIONS = ("sequential", "joint")
 CHARGES = ("resume", "fresh")

@@ -41,8 +41,9 @@ from nb201_env.importers.official import to_counts
 from nb201_env.space import NUM_CELLS, Cell, index_of
 from nb201_env.tables.join import join_tables
 from nb201_env.tables.official import SOURCES, Source
+from nb201_env.tables.opening import open_table
 from nb201_env.tables.schema import COLUMN_NAME, MAX_EPOCH
-from nb201_env.tables.table import Table, open_table
+from nb201_env.tables.table import Table
 from nb201_env.tables.writer import TableWriter
 
 MAX_TRIALS = 20

@@ -26,7 +26,7 @@ from nb201_env.errors import TableFormatError
 from nb201_env.files import read_npz, replacing
 from nb201_env.space import NUM_CELLS, Cell, all_macs, all_params
 from nb201_env.tables.official import CITATION, EPOCHS, LICENSE, RECIPES, SOURCES, Source
-from nb201_env.tables.table import open_table
+from nb201_env.tables.opening import open_table
 from nb201_env.tables.writer import TableWriter
 
 Arrays = dict[tuple[str, str, str, int], npt.NDArray[Any]]

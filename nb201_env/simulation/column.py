@@ -15,7 +15,8 @@ import numpy.typing as npt
 from nb201_env import checks
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.space import NUM_CELLS
-from nb201_env.tables.table import Floats32, Floats64, Table, open_table
+from nb201_env.tables.opening import open_table
+from nb201_env.tables.table import Floats32, Floats64, Table
 
 REWARD_SPLITS = ("train", "valid")
 TRIALS = ("per-search", "per-query", "mean")

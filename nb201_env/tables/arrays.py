@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from nb201_env.space import NUM_CELLS
 from nb201_env.tables.fingerprint import EPOCHS_PER_CHUNK, digest
 from nb201_env.tables.metadata import TableFiles, node_problems, parsed, read_metadata
 from nb201_env.tables.schema import NAME, is_own_column
+
+if TYPE_CHECKING:
+    from nb201_env.tables.remote import RemoteFiles
 
 _CACHED_COLUMNS = 256
 
@@ -32,20 +35,29 @@ class StoredArrays:
     Metadata is compared with the table's manifest when it is opened, and values with their hashes when they are first
     read, so that damage is an error and never a number.
 
+    Args:
+        path: the folder or archive.
+        remote: the files of a table elsewhere, of which the folder holds copies.
+
     Attributes:
         path: the folder or archive.
+        remote: as given.
         array: from the path of an array within the table to its values as stored, read-only and remembered.
         attributes: the table's own attributes, see `nb201_env.tables.schema`.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.attributes, self._nodes, self._names = read_metadata(path)
+    def __init__(self, path: Path, remote: RemoteFiles | None = None):
+        self.path, self.remote = path, remote
+        self.attributes, self._nodes, self._names = read_metadata(remote.url if remote else path, self.files)
         self._stores: dict[int, Any] = {}
         self._sound: set[tuple[str, int]] = set()  # arrays, and which of their chunks, that have been found sound
         self.array = remembered(self._read_array)
         self._foreign = lru_cache(_CACHED_COLUMNS)(self._find_foreign)
         self._files_are_regular = lru_cache(_CACHED_COLUMNS)(self._check_files)
+
+    def files(self) -> TableFiles:
+        """The files of the table."""
+        return self.remote or TableFiles(self.path)
 
     @property
     def store(self) -> Any:
@@ -54,8 +66,11 @@ class StoredArrays:
             from zarr.core.sync import sync
             from zarr.storage import LocalStore, ZipStore
 
-            kind = LocalStore if self.path.is_dir() else ZipStore
-            self._stores = {os.getpid(): sync(kind.open(self.path, read_only=True))}
+            if self.remote is not None:
+                self._stores = {os.getpid(): self.remote.store()}
+            else:
+                kind = LocalStore if self.path.is_dir() else ZipStore
+                self._stores = {os.getpid(): sync(kind.open(self.path, read_only=True))}
         return self._stores[os.getpid()]
 
     @property
@@ -85,7 +100,7 @@ class StoredArrays:
         there = (self.path / name).is_file() if self._names is None else name in self._names
         if not there:
             return None
-        node = parsed(TableFiles(self.path).read(name), self.path)
+        node = parsed(self.files().read(name), self.path)
         for problem in node_problems(path, node):
             raise TableFormatError(f"{self.at(path)} was added by another tool, and wrongly: {problem}")
         return node
@@ -166,13 +181,15 @@ class StoredArrays:
         self._files_are_regular(path)
         try:
             return np.asarray(zarr.Array.from_dict(StorePath(self.store, path), node)[selection])
+        except NB201Error:
+            raise
         except Exception as error:  # a codec, a checksum or the store: all mean that the bytes are not what was written
             why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise TableFormatError(f"{self.at(path)} cannot be read: the file is damaged ({why})") from error
 
     def _check_files(self, path: str) -> bool:
         """Refuse an array with a link or a pipe among its files, which might be read for ever."""
-        if self._names is None:
+        if self._names is None:  # a folder of this machine
             files = TableFiles(self.path / path)
             for name in files.names():
                 if not files.is_regular(name):

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env.errors import NB201Error
-from nb201_env.tables.table import Table, open_table
+from nb201_env.tables.opening import open_table
+from nb201_env.tables.table import Table
 from nb201_env.tables.writer import TableWriter
 
 

@@ -7,12 +7,12 @@ import json
 import os
 import stat
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nb201_env.checks import is_whole, shown
-from nb201_env.errors import TableFormatError
+from nb201_env.errors import NB201Error, TableFormatError
 from nb201_env.tables.schema import FORMAT, MANIFEST, NAME, VERSION, attribute_problems, shape_problems
 
 
@@ -71,14 +71,16 @@ def read_manifest(content: bytes) -> dict[str, str]:
     return manifest
 
 
-def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]], frozenset[str] | None]:
+def read_metadata(
+    path: Path | str, open_files: Callable[[], TableFiles]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]], frozenset[str] | None]:
     """Attributes of the table, the metadata of every group and array by path, and the names of an archive's files.
 
     Metadata stands in the root's zarr.json, where the writer consolidates it, so that opening a table is two reads:
     that file, and the manifest that says what it must be.
     """
     try:
-        files = TableFiles(path)
+        files = open_files()
         content = files.read("zarr.json")
         manifest = read_manifest(files.read(MANIFEST)) if MANIFEST in files else None
         root = parsed(content, path)
@@ -96,7 +98,7 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]
                 _check_hash("zarr.json", content, manifest, path)
         _check_metadata(path, attributes, nodes, manifest is not None)
         return attributes, nodes, files.names_or_none()
-    except TableFormatError:
+    except NB201Error:
         raise
     except zipfile.BadZipFile:
         raise TableFormatError(f"{path} is no table: it is cut short or no zip archive") from None
@@ -105,12 +107,12 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]
         raise TableFormatError(f"{path} is no table, or damaged: it is no Zarr store ({why})") from None
 
 
-def _check_hash(name: str, content: bytes, manifest: Mapping[str, str], path: Path) -> None:
+def _check_hash(name: str, content: bytes, manifest: Mapping[str, str], path: Path | str) -> None:
     if hashlib.sha256(content).hexdigest() != manifest.get(name):
         raise TableFormatError(f"{path} is damaged: {name} is not what was written")
 
 
-def parsed(content: bytes, path: Path) -> dict[str, Any]:
+def parsed(content: bytes, path: Path | str) -> dict[str, Any]:
     """The JSON object of a zarr.json."""
     try:
         parsed = json.loads(content)
@@ -121,7 +123,7 @@ def parsed(content: bytes, path: Path) -> dict[str, Any]:
     return parsed
 
 
-def _walk(files: TableFiles, path: Path, manifest: Mapping[str, str] | None) -> dict[str, dict[str, Any]]:
+def _walk(files: TableFiles, path: Path | str, manifest: Mapping[str, str] | None) -> dict[str, dict[str, Any]]:
     """The metadata of every group and array of a store whose root does not repeat it."""
     nodes = {}
     there = files.names()
@@ -137,7 +139,7 @@ def _walk(files: TableFiles, path: Path, manifest: Mapping[str, str] | None) -> 
     return nodes
 
 
-def _check_metadata(path: Path, attributes: dict[str, Any], nodes: Any, has_manifest: bool) -> None:
+def _check_metadata(path: Path | str, attributes: dict[str, Any], nodes: Any, has_manifest: bool) -> None:
     """Refuse metadata that a table of this format does not have, so that what reads it need not expect it."""
     version = attributes.get("version")
     if not is_whole(version) or version < 1:

@@ -5,9 +5,8 @@ What a table does not hold raises MissingDataError with a list of what it does h
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env.checks import is_whole, one_of, shown
-from nb201_env.errors import MissingDataError, NB201Error, TableFormatError
+from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.space import NUM_CELLS, Cell, all_macs, all_params
 from nb201_env.tables.arrays import StoredArrays, frozen, remembered
 from nb201_env.tables.curves import Curves, Trial, listed
@@ -24,13 +23,10 @@ from nb201_env.tables.schema import SPLITS, TRAINED_ON
 if TYPE_CHECKING:
     import xarray
 
+    from nb201_env.tables.remote import RemoteFiles
+
 Floats32 = npt.NDArray[np.float32]
 Floats64 = npt.NDArray[np.float64]
-
-EMBEDDED = {"published": "published.zarr.zip", "mini": "mini.zarr.zip"}
-"""Tables that come with the package."""
-
-DATA = Path(__file__).parent / "data"
 
 
 class Record(NamedTuple):
@@ -55,39 +51,8 @@ class Record(NamedTuple):
     macs: int
 
 
-@lru_cache(maxsize=32)
-def _open(path: Path, stamp: tuple[int, ...]) -> Table:
-    return Table(path)
-
-
-def open_table(where: str | os.PathLike[str] | Table) -> Table:
-    """Open a table for reading. Nothing but metadata is read yet.
-
-    Args:
-        where: the name of an embedded table, the path of a `.zarr` folder or a `.zarr.zip` archive, or an open table.
-
-    Raises:
-        NB201Error: if nothing is there.
-        TableFormatError: if it is no table, is damaged, or is of a newer format.
-    """
-    if isinstance(where, Table):
-        return where
-    if not isinstance(where, str | os.PathLike):
-        raise NB201Error(f"a table is named by a name ({', '.join(EMBEDDED)}) or a path, got {shown(where)}")
-    name = os.fspath(where)
-    path = DATA / EMBEDDED[name] if name in EMBEDDED else Path(name).absolute()
-    metadata = path / "zarr.json" if os.path.isdir(path) else path
-    if not os.path.exists(path):  # which, unlike the path's own method, bears a name of any length
-        raise NB201Error(f"no table {shown(name)}: neither a path nor an embedded table ({', '.join(EMBEDDED)})")
-    if not metadata.is_file():
-        what = "the folder has no zarr.json" if path.is_dir() else "it is no regular file"
-        raise TableFormatError(f"{name} is no table: {what}")
-    stat = metadata.stat()
-    return _open(path, (stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
-
-
 class Table(StoredArrays):
-    """A benchmark table, read lazily and never changed. Use `open_table` to make one.
+    """A benchmark table, read lazily and never changed. Use `nb201_env.open_table` to make one.
 
     Arguments that every column takes:
 
@@ -104,8 +69,8 @@ class Table(StoredArrays):
         macs: from a data set to the multiply-accumulates an image of all cells, int64 (15625,).
     """
 
-    def __init__(self, path: Path):
-        super().__init__(path)
+    def __init__(self, path: Path, remote: RemoteFiles | None = None):
+        super().__init__(path, remote)
         self.params = remembered(self._read_params)
         self.macs = remembered(self._read_macs)
         self._values = remembered(self._read_values)
@@ -114,7 +79,9 @@ class Table(StoredArrays):
 
     # A table is opened again from its path in another process and is shared, never copied, in this one.
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_table, (str(self.path),)
+        from nb201_env.tables.opening import open_table
+
+        return open_table, (self.remote.url if self.remote else str(self.path),)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Table:
         return self

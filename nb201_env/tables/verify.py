@@ -10,8 +10,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from nb201_env.errors import UnreachableError
 from nb201_env.tables.fingerprint import chunk_digests, digest, fingerprints
-from nb201_env.tables.metadata import TableFiles, read_manifest
+from nb201_env.tables.metadata import read_manifest
 from nb201_env.tables.packing import ZIP_HASH, hash_of_start
 from nb201_env.tables.schema import MANIFEST, attribute_problems, place, shape_problems, value_problems
 from nb201_env.tables.table import Table
@@ -29,9 +30,11 @@ def problems_of(table: Table) -> list[str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # zarr warns of files that it does not know; they are named below
-            problems = [*_file_problems(table.path)]
+            problems = [*_file_problems(table)]
             if not any(problem.endswith(NOT_REGULAR) for problem in problems):  # to read a pipe could take for ever
                 problems += _content_problems(table)
+    except UnreachableError:
+        raise
     except Exception as error:  # whatever a damaged archive makes of itself
         return [f"{table.path.name}: cannot be read ({type(error).__name__})"]
     if not problems:
@@ -42,8 +45,8 @@ def problems_of(table: Table) -> list[str]:
     return problems
 
 
-def _file_problems(path: Path) -> Iterator[str]:
-    files = TableFiles(path)
+def _file_problems(table: Table) -> Iterator[str]:
+    files, path = table.files(), table.path
     if MANIFEST not in files:  # of version 1
         return
     if path.is_file():

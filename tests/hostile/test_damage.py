@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from nb201_env import NB201Error, TableFormatError, open_table
+from nb201_env.tables.opening import DATA, EMBEDDED
 from nb201_env.tables.schema import MANIFEST
-from nb201_env.tables.table import DATA, EMBEDDED, Table
+from nb201_env.tables.table import Table
 
 FLIPS, CUTS = (int(number) for number in os.environ.get("NB201_DAMAGE", "20,6").split(","))
 """Of each table; `make test-hostile` does more."""

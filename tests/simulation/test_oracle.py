@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nb201_env import NUM_CELLS, Cell, InvalidCellError, MissingDataError, NB201Error, Oracle
-from nb201_env.tables.table import open_table
+from nb201_env.tables.opening import open_table
 from nb201_env.tables.writer import TableWriter
 
 

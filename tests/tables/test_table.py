@@ -10,7 +10,7 @@ import pytest
 
 from nb201_env import NUM_CELLS, Cell, MissingDataError, NB201Error, TableFormatError, open_table
 from nb201_env.space.isomorphism import representatives
-from nb201_env.tables.table import DATA, EMBEDDED
+from nb201_env.tables.opening import DATA, EMBEDDED
 from nb201_env.tables.writer import TableWriter
 
 # Best mean validation accuracies in percent, with their cells (NATS-Bench; spec of the benchmark).
