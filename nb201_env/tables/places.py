@@ -44,9 +44,9 @@ class Place:
     @cached_property
     def _client(self) -> Any:
         _threads_of[:] = [os.getpid()]
-        settings: Any = {"client_options": CLIENT, "retry_config": RETRIES}
-        if self.url.startswith("http://"):
-            settings["client_options"] = CLIENT | {"allow_http": True}
+        # options that are given hide what the environment says
+        allow_http = self.url.startswith("http://") or os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true"
+        settings: Any = {"client_options": CLIENT | {"allow_http": allow_http}, "retry_config": RETRIES}
         try:
             return obstore.store.from_url(self.url, **settings)
         except (BaseError, ValueError) as error:

@@ -1,58 +1,20 @@
 """Tables at an address, read from a local web server that can misbehave."""
 
-import functools
-import http.server
 import os
 import pickle
-import re
 import sys
-import threading
 import zipfile
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from web_server import serving
 
 from nb201_env import NB201Error, TableFormatError, UnreachableError, open_table
 from nb201_env.cli import main
 from nb201_env.tables import places, remote
 from nb201_env.tables.opening import DATA, EMBEDDED
 from nb201_env.tables.writer import TableWriter
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, whole or in part; what is asked for is counted, and may go wrong."""
-
-    def do_HEAD(self):
-        self._answer(has_body=False)
-
-    def do_GET(self):
-        self._answer(has_body=True)
-
-    def _answer(self, has_body):
-        path = self.translate_path(self.path)
-        if not os.path.isfile(path):
-            self.send_error(404)
-            return
-        with open(path, "rb") as file:
-            content = file.read()
-        size, start, end = len(content), 0, len(content)
-        if found := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
-            start, end = int(found[1]), min(int(found[2]) + 1, size)
-        part = self.server.fault(self.path, content[start:end]) if has_body else b""
-        self.send_response(206 if found else 200)
-        if found:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
-        self.send_header("Content-Length", str(end - start))
-        self.end_headers()
-        if has_body:
-            self.server.asked.append((self.path, len(part)))
-            self.wfile.write(part)
-            if len(part) < end - start:
-                self.close_connection = True
-
-    def log_message(self, *arguments):
-        pass
 
 
 @pytest.fixture
@@ -62,12 +24,8 @@ def server(tmp_path, monkeypatch):
     with zipfile.ZipFile(DATA / EMBEDDED["mini"]) as archive:
         archive.extractall(folder / "mini.zarr")
     (folder / "mini.zarr.zip").write_bytes((DATA / EMBEDDED["mini"]).read_bytes())
-    found = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
-    found.folder, found.asked, found.fault = folder, [], lambda path, content: content
-    found.url = f"http://127.0.0.1:{found.server_port}"
-    threading.Thread(target=found.serve_forever, args=(0.01,), daemon=True).start()
-    yield found
-    found.shutdown()
+    with serving(folder) as found:
+        yield found
     remote.remote_files.cache_clear()
 
 
