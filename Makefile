@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-lowest test-newest lint bench-env bench-generator bench-search bench-table leaderboard format clean
+.PHONY: demo test test-lowest test-newest lint bench-env bench-generator bench-remote bench-search bench-table test-cloud test-hostile leaderboard format clean
 
 # One environment with all extras serves every target; it is made again when what it depends on changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -38,6 +38,19 @@ test-newest:
 test-hostile: .venv/installed
 	NB201_DAMAGE=100,20 NB201_SIGNALS=3 NB201_WRITERS=7 $(BIN)/pytest tests/hostile
 
+# What needs servers and clusters that the rest does not: buckets of moto, local clusters of Ray.
+.venv-cloud/installed: BIN := .venv-cloud/bin
+.venv-cloud/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-cloud
+	$(PIP) install --constraint constraints.txt --editable '.[agents,generator,ray,remote]' 'moto[s3,server]' pytest
+	touch $@
+
+test-cloud: .venv-cloud/installed
+	.venv-cloud/bin/pytest tests/tables/test_s3.py tests/integrations/test_ray.py
+
+bench-remote: .venv-cloud/installed
+	.venv-cloud/bin/python benchmarks/bench_remote.py
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -65,4 +78,4 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-lowest .venv-newest demo
+	rm -rf .venv .venv-cloud .venv-lowest .venv-newest demo

@@ -14,12 +14,12 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from full_size import write_full_size
 from side_by_side import ratio, run_python
 
 from nb201_env import NUM_CELLS, Oracle, open_table
 from nb201_env.compat.nats_bench import create
 from nb201_env.importers.nats import import_folder
-from nb201_env.tables.writer import TableWriter
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT.parent / "shared" / "data" / "nats-tss-records"
@@ -129,42 +129,10 @@ def starting(folder: Path) -> None:
 
 
 def full_size(folder: Path) -> None:
-    """A table as large as the whole benchmark's 200-epoch part, of values like the real ones."""
+    """Writing and reading a table as large as the whole benchmark's 200-epoch part."""
     path = folder / "full.zarr"
-    rng = np.random.default_rng(0)
-    final = open_table("published").accuracy("cifar10").astype(np.float64)
-    epochs = np.arange(1, 201)[:, None]
     began = time.perf_counter()
-
-    def curves(images: int, last_only: bool) -> dict[str, np.ndarray]:
-        shape = (3, 1 if last_only else 200, NUM_CELLS)
-        rise = 1.0 if last_only else 1 - np.exp(-epochs / 40)
-        mean = 0.1 + (final - 0.1) * rise
-        noise = rng.standard_normal(shape, np.float32) * 0.004
-        accuracy = np.clip(mean + noise, 0, 1)
-        return {
-            "correct": np.rint(accuracy * images).astype(np.int64),
-            "loss": -np.log(np.clip(accuracy, 0.01, 0.999)) * (1 + 1e-3 * rng.standard_normal(shape)),
-            "epochs": [200] if last_only else range(1, 201),
-        }
-
-    with TableWriter(path, "full-size") as writer:
-        for dataset, trained_on, splits in (
-            ("cifar10", "half", {"train": 25_000, "valid": 25_000, "test": -10_000}),
-            ("cifar10", "full", {"train": 50_000, "test": 10_000}),
-            ("cifar100", "full", {"train": 50_000, "valtest": 10_000, "valid": -5_000, "test": -5_000}),
-            ("ImageNet16-120", "full", {"train": 151_700, "valtest": 6_000, "valid": -3_000, "test": -3_000}),
-        ):
-            if trained_on == "half" or dataset != "cifar10":
-                writer.add_dataset(dataset, num_classes=10, image_size=32, latency=rng.random(NUM_CELLS))
-            seconds = rng.random(NUM_CELLS)
-            writer.add_training(dataset, "200ep", trained_on, epochs=200, epoch_seconds=seconds)
-            for split, images in splits.items():
-                values = curves(abs(images), last_only=images < 0)
-                writer.add_split(
-                    dataset, "200ep", trained_on, split, images=abs(images), trial_seeds=[777, 888, 999],
-                    eval_seconds=seconds, **values,
-                )  # fmt: skip
+    write_full_size(path)
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     took = time.perf_counter() - began
     print(f"full-size table: written in {took:.0f} s, {size / 1e9:.2f} GB on disk (the original: 1.3 GB)", flush=True)
