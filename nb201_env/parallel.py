@@ -246,7 +246,7 @@ def serve() -> None:
     _reply(output, _READY)
     while True:
         for value, error, is_last in _outcomes(function, tasks.get()):
-            _reply(output, (value, _portable(error), is_last))
+            _reply(output, (value, portable(error), is_last))
 
 
 def _read_tasks(source: BinaryIO, tasks: queue.SimpleQueue[Any]) -> None:
@@ -264,7 +264,7 @@ def _reply(output: BinaryIO, message: Any) -> None:
         os._exit(1)  # the parent is gone
 
 
-def _portable(error: Exception | None) -> Exception | None:
+def portable(error: Exception | None) -> Exception | None:
     """An error that can be sent to another process."""
     if error is None or isinstance(error, NB201Error):
         return error

@@ -25,6 +25,7 @@ from nb201_agents.harness.validate import validate as validate_results
 from nb201_agents.searcher import options_of, require
 from nb201_env import NB201Error, checks, open_table
 from nb201_env.console import progress_bar
+from nb201_env.integrations.engines import engine as open_engine
 
 app = typer.Typer()
 
@@ -35,6 +36,8 @@ DEFAULT_RUNS = 100
 _DEMO_JOBS = min(2, os.cpu_count() or 1)
 
 Jobs = Annotated[int, typer.Option(help="Worker processes.")]
+EngineName = Annotated[str, typer.Option(help="local, or ray.")]
+Address = Annotated[str | None, typer.Option(help="Of a cluster of Ray, as auto; else one is started here.")]
 
 
 @app.command()
@@ -83,6 +86,8 @@ def bench(
     runs: Annotated[int | None, typer.Option(help="Runs of each agent on each data set; 100 by default.")] = None,
     seed: Annotated[int, typer.Option(help="Of the first run; the others follow.")] = 0,
     jobs: Jobs = 1,
+    engine: EngineName = "local",
+    address: Address = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Compare agents over many seeds under a budget of simulated GPU-seconds or queries."""
@@ -112,8 +117,8 @@ def bench(
     if runs is None:
         runs = DEFAULT_RUNS if protocol is None else PROTOCOLS[protocol].runs
     names = [*(agent or ()), *(_BETWEEN_AGENTS.split(agents) if agents else ())]
-    with progress_bar("starting") as progress:
-        run_bench(names, setups, runs, out, seed=seed, jobs=jobs, progress=progress)
+    with open_engine(engine, address) as run_tasks, progress_bar("starting") as progress:
+        run_bench(names, setups, runs, out, seed=seed, jobs=jobs, progress=progress, engine=run_tasks)
     recipe = None if protocol is None else PROTOCOLS[protocol].final_recipe
     _show(summaries(out), as_json, [] if recipe is None else verdicts(out, recipe))
 
@@ -165,7 +170,9 @@ def _epochs(text: str) -> tuple[int, ...]:
 
 @app.command()
 def pretrain(
-    out: Annotated[str, typer.Option(help="The controller to write, FILE.safetensors.")],
+    out: Annotated[
+        str, typer.Option(help="The controller to write, FILE.safetensors; of several, FILE-SEED.safetensors.")
+    ],
     sources: Annotated[str, typer.Option(help="TABLE:DATASET with commas between.")] = "mini:gratings,mini:digits",
     rungs: Annotated[str | None, typer.Option(help="Epochs at which cells can be seen, as 1,3,8.")] = None,
     law: Annotated[str, typer.Option(help="What differs from the family's law, as params=0,shuffled=True.")] = "",
@@ -173,13 +180,17 @@ def pretrain(
     queries: Annotated[int, typer.Option(help="Most queries of a search.")] = 24,
     trainings: Annotated[float, typer.Option(help="Budget of a search in mean full trainings.")] = 1000.0,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    controllers: Annotated[int, typer.Option(help="Train so many, of seeds that follow; see --out.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Controllers at once, each on one thread.")] = 1,
+    engine: EngineName = "local",
+    address: Address = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     tensorboard: Annotated[str | None, typer.Option(help="Folder for TensorBoard.")] = None,
 ) -> None:
     """Train a controller on tasks made of tables. An interrupted training goes on by the same command."""
     require("controller", "torch", "safetensors")
     from nb201_agents.controllers.ppo import Recipe
-    from nb201_agents.controllers.pretrain import pretrain as run
+    from nb201_agents.controllers.pretrain import pretrain_all
 
     pairs = tuple((table, dataset) for table, _, dataset in (one.rpartition(":") for one in sources.split(",")))
     if not all(map(all, pairs)):
@@ -193,9 +204,11 @@ def pretrain(
         trainings=trainings,
         seed=seed,
     )
-    with progress_bar("searches") as progress:
-        run(recipe, Path(out), device, tensorboard, progress)
-    typer.echo(f"written: {out}, and its card beside it")
+    gpus = int(device.startswith("cuda"))
+    with open_engine(engine, address, gpus) as run_tasks, progress_bar("searches") as progress:
+        files = pretrain_all(recipe, Path(out), controllers, device, tensorboard, progress, jobs, run_tasks)
+    for file in files:
+        typer.echo(f"written: {file}, and its card beside it")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from nb201_env import NUM_CELLS, NB201Error, TableFormatError
 from nb201_env.files import read_npz
 from nb201_env.space import all_macs, all_params
 from nb201_env.space.isomorphism import representatives
+from nb201_env.tables.weights import add_weights
 from nb201_env.tables.writer import TableWriter
 from nb201_generator.plan import PLAN, Block, Plan, images_of, parts_of, read_plan
 
@@ -68,6 +69,8 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
                 values[trial, cells] = part[name]
             for name, found in made_with.items():
                 found.add(str(part[name]))
+            if plan.weights and part["weights"].dtype != np.uint8:
+                raise ValueError("no weights")
         except (ValueError, KeyError, TypeError):
             raise TableFormatError(f"{path} is damaged; remove it and generate again") from None
     trained_as = np.where(np.isin(np.arange(NUM_CELLS), range(plan.start, plan.stop)), np.arange(NUM_CELLS), -1)
@@ -112,6 +115,11 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
             epoch_seconds=step * steps,
             trained_as=trained_as if plan.dedupe else None,
         )
+        if plan.weights:
+            where = f"{images.name}/{recipe.name}/{images.trained_on}"
+            for block, path in files.items():  # one after the other: together they may be hundreds of gigabytes
+                content = read_npz(path)["weights"].tobytes()
+                add_weights(writer, where, block.seed, block.number, list(block.cells), content)
         for split in images.splits:
             count = len(images.splits[split].labels)
             writer.add_split(

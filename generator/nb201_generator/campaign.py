@@ -23,9 +23,12 @@ import torch
 
 from nb201_env import Cell, NB201Error, checks, open_table
 from nb201_env.files import locked, replacing, sweep, write_text
-from nb201_env.parallel import run_tasks
+from nb201_env.integrations.engines import Engine
+from nb201_env.parallel import Done, run_tasks
+from nb201_env.tables.weights import pack_weights
 from nb201_env.tables.writer import checked_path
 from nb201_generator.assemble import TIMED, merge
+from nb201_generator.fused import FusedNetwork
 from nb201_generator.plan import PLAN, Block, Plan, images_of, parts_of, read_plan
 from nb201_generator.timing import time_cell
 from nb201_generator.train import arithmetic, keep_freed_memory, train
@@ -35,23 +38,30 @@ ATTEMPTS = 2
 Progress = Callable[[int, int], None]
 
 
-def train_block(plan: Plan, block: Block, parts: Path) -> None:
-    """Train and time a block and write its part."""
+def train_block(plan: Plan, block: Block) -> dict[str, Any]:
+    """Train and time a block: the arrays of its part, by name."""
     torch.set_num_threads(1)
     keep_freed_memory()
     images, recipe, device = images_of(plan.dataset, plan.data), plan.settings(), torch.device(plan.device)
     cells = [Cell(index) for index in block.cells]
-    curves = train(cells, images, recipe, block.seed, device, plan.precision, plan.channels_last)
+    arrays: dict[str, Any] = {"cells": np.array(block.cells)}
+
+    def keep(network: FusedNetwork) -> None:
+        if plan.weights:
+            nets = zip(block.cells, network.state_dicts(), strict=True)
+            content = pack_weights({cell: {n: one.numpy() for n, one in net.items()} for cell, net in nets})
+            arrays["weights"] = np.frombuffer(content, np.uint8)
+
+    how = plan.precision, plan.channels_last, plan.compiled, keep
+    curves = train(cells, images, recipe, block.seed, device, *how)
     with arithmetic(plan.precision, device):
         seconds = [time_cell(cell, images.num_classes, images.size, recipe, device) for cell in cells]
-    arrays: dict[str, Any] = {"cells": np.array(block.cells)}
     arrays |= {"device": np.array(_device_name(plan.device)), "torch": np.array(torch.__version__)}
     for split, curve in curves.items():
         arrays |= {f"{split}/correct": curve.correct, f"{split}/loss": curve.loss}
     for name in TIMED:
         arrays[name] = np.array([getattr(one, name) for one in seconds])
-    with replacing(parts / block.file) as fragment, fragment.open("wb") as file:
-        np.savez(file, **arrays)
+    return arrays
 
 
 def generate(
@@ -60,6 +70,7 @@ def generate(
     jobs: int = 1,
     shard: tuple[int, int] = (0, 1),
     progress: Progress = lambda done, total: None,
+    engine: Engine = run_tasks,
 ) -> list[str]:
     """Train what a plan says and write the table; go on where an earlier call of the same plan stopped.
 
@@ -68,9 +79,10 @@ def generate(
     Args:
         plan: what to train.
         out: the table.
-        jobs: number of processes, each on one thread.
+        jobs: number of blocks at once, each on one thread.
         shard: (i, n) trains every n-th block from the i-th and writes no table; `merge` joins the parts of all shards.
         progress: called with blocks done and all blocks of this shard.
+        engine: where they are trained; archives of images are read from the same path everywhere.
 
     Returns:
         What failed, one line a block; then no table is written, and the same call tries those blocks again.
@@ -94,21 +106,25 @@ def generate(
     images_of(plan.dataset, plan.data)
     with locked(parts):
         _claim(parts, plan)
-        failures = _train_all(plan, plan.blocks()[index::count], out, jobs, progress)
+        failures = _train_all(
+            plan, plan.blocks()[index::count], out, lambda function, tasks: engine(function, tasks, jobs), progress
+        )
         if not failures and count == 1:
             merge([out], out)
             shutil.rmtree(parts)
     return [f"block {block.file}: {error}" for block, error in failures.items()]
 
 
-def _train_all(plan: Plan, blocks: list[Block], out: Path, jobs: int, progress: Progress) -> dict[Block, str]:
+def _train_all(
+    plan: Plan, blocks: list[Block], out: Path, run: Callable[..., Iterator[Done]], progress: Progress
+) -> dict[Block, str]:
     """Train the blocks that have no part yet, those that fail once more; what went wrong with the rest."""
     parts = parts_of(out)
     failures: dict[Block, str] = {}
     for attempt in range(ATTEMPTS):
         todo = [block for block in blocks if not (parts / block.file).exists()]
         progress(len(blocks) - len(todo), len(blocks))
-        failures = _attempt(plan, todo, parts, jobs, lambda left: progress(len(blocks) - left, len(blocks)))
+        failures = _attempt(plan, todo, parts, run, lambda left: progress(len(blocks) - left, len(blocks)))
         last = attempt + 1 == ATTEMPTS
         for block, error in failures.items():
             _log(out, f"block {block.file} failed: {error}; " + ("given up" if last else "it is tried again"))
@@ -118,16 +134,23 @@ def _train_all(plan: Plan, blocks: list[Block], out: Path, jobs: int, progress: 
 
 
 def _attempt(
-    plan: Plan, todo: Sequence[Block], parts: Path, jobs: int, progress: Callable[[int], None]
+    plan: Plan,
+    todo: Sequence[Block],
+    parts: Path,
+    run: Callable[..., Iterator[Done]],
+    progress: Callable[[int], None],
 ) -> dict[Block, str]:
-    """Train blocks, calling `progress` with how many are left; what went wrong with those that failed."""
+    """Train blocks and write their parts, calling `progress` with how many are left; what went wrong with the rest."""
     left, failures = len(todo), {}
-    for block, error in _run_all(plan, todo, parts, jobs):
+    for done in run(partial(train_block, plan), todo):
+        block, error = todo[done.task], done.error
         if error is not None:
-            failures[block] = error
-        else:
-            left -= 1
-            progress(left)
+            failures[block] = f"{type(error).__name__}: {error}"
+            continue
+        with replacing(parts / block.file) as fragment, fragment.open("wb") as file:
+            np.savez(file, **done.value)
+        left -= 1
+        progress(left)
     return failures
 
 
@@ -135,17 +158,6 @@ def _log(out: Path, line: str) -> None:
     """Append a line to the campaign's log, if the disk takes it."""
     with suppress(OSError), out.with_name(out.name + ".log").open("a", encoding="utf-8") as file:
         file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
-
-
-def _run_all(plan: Plan, blocks: Sequence[Block], parts: Path, jobs: int) -> Iterator[tuple[Block, str | None]]:
-    """Each block as it ends, with what went wrong."""
-    for done in run_tasks(partial(_train_one, plan, parts), blocks, jobs):
-        error = done.error
-        yield blocks[done.task], None if error is None else f"{type(error).__name__}: {error}"
-
-
-def _train_one(plan: Plan, parts: Path, block: Block) -> None:
-    train_block(plan, block, parts)
 
 
 def _claim(parts: Path, plan: Plan) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from nb201_env import NB201Error, open_table
 from nb201_env.console import progress_bar
+from nb201_env.integrations.engines import engine as open_engine
 
 app = typer.Typer()
 table_app = typer.Typer()
@@ -29,9 +30,14 @@ def generate(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bfloat16.")] = "float32",
     channels_last: Annotated[bool, typer.Option(help="Lay images and weights out channels last.")] = False,
-    jobs: Annotated[int, typer.Option(help="Processes, each on one thread.")] = 1,
+    compiled: Annotated[str, typer.Option("--compile", help="no, yes, or cuda-graphs.")] = "no",
+    weights: Annotated[bool, typer.Option(help="Keep the trained weights in the table.")] = False,
+    jobs: Annotated[int, typer.Option(help="Blocks at once, each on one thread.")] = 1,
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of a cluster of Ray, as auto; else one is started here.")] = None,
     shard: Annotated[str, typer.Option(help="i/n trains every n-th block; `nb201 table merge` joins.")] = "0/1",
     dry_run: Annotated[bool, typer.Option(help="Say what would be trained and how long it may take.")] = False,
+    benchmark: Annotated[bool, typer.Option(help="Only measure the speed of this device.")] = False,
 ) -> None:
     """Train cells into a table. An interrupted run goes on by the same command."""
     try:
@@ -48,16 +54,36 @@ def generate(
     start, stop = _numbers(cells, ":", "--cells must be a:b")
     index, count = _numbers(shard, "/", "--shard must be i/n")
     plan = Plan(
-        dataset, recipe, epochs, start, stop, trials, first_trial, dedupe, device, data, precision, channels_last
+        dataset,
+        recipe,
+        epochs,
+        start,
+        stop,
+        trials,
+        first_trial,
+        dedupe,
+        device,
+        data,
+        precision,
+        channels_last,
+        compiled,
+        weights,
     )
     plan.check()
     if jobs < 1 or not 0 <= index < count:
         raise NB201Error(f"--jobs must be at least 1 and --shard i/n with 0 <= i < n, got {jobs} and {shard}")
+    if benchmark:
+        from nb201_generator.speed import measured
+
+        for line in measured(plan):
+            typer.echo(line)
+        return
     if dry_run:
         typer.echo(describe(plan, jobs, (index, count)))
         return
-    with progress_bar("blocks") as progress:
-        failures = run(plan, out, jobs, (index, count), progress)
+    gpus = int(device.startswith("cuda"))
+    with open_engine(engine, address, gpus) as run_tasks, progress_bar("blocks") as progress:
+        failures = run(plan, out, jobs, (index, count), progress, run_tasks)
     for failure in failures:
         typer.echo(failure, err=True)
     if failures:

@@ -36,7 +36,16 @@ def describe(plan: Plan, jobs: int, shard: tuple[int, int]) -> str:
     steps = -(-len(images.splits["train"].labels) // recipe.batch_size) * recipe.epochs
     sample = [Cell(index) for index in blocks[0].cells]
     began = time.perf_counter()
-    train(sample, images, replace(recipe, epochs=1), blocks[0].seed, plan.device, plan.precision, plan.channels_last)
+    train(
+        sample,
+        images,
+        replace(recipe, epochs=1),
+        blocks[0].seed,
+        plan.device,
+        plan.precision,
+        plan.channels_last,
+        plan.compiled,
+    )
     epoch = time.perf_counter() - began
     few = sample[:5]
     began = time.perf_counter()

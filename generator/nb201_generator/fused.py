@@ -207,6 +207,23 @@ class FusedNetwork(nn.Module):
             names = [(net, _single_name(pieces)) for net in range(len(self.cells))]
         return [(*found, part) for found, part in zip(names, tensor.chunk(len(names)), strict=True)]
 
+    @torch.no_grad()
+    def state_dicts(self) -> list[dict[str, Tensor]]:
+        """The state dict of each net alone, on the CPU: what `load` would take over."""
+        found: list[dict[str, Tensor]] = [{} for _ in self.cells]
+        for name, tensor in self.named_tensors():
+            for net, single, part in self.parts(name, tensor):
+                if name in ("weight", "bias"):
+                    part = part[0].T if name == "weight" else part[0, 0]
+                found[net][single] = part.cpu().contiguous()
+                if single.endswith("running_mean"):
+                    found[net][single.replace("running_mean", "num_batches_tracked")] = self._batches().clone()
+        return found
+
+    def _batches(self) -> Tensor:
+        """How many batches the norms have seen, which is the same for all."""
+        return self.get_buffer("stem_bn.num_batches_tracked").cpu()
+
 
 _INNER = {"conv": "op.1", "bn": "op.2"}
 _TOP = {"stem": "stem.0", "stem_bn": "stem.1", "last_bn": "lastact.0"}

@@ -13,7 +13,7 @@ from nb201_env.space.isomorphism import representatives
 from nb201_generator.blocks import blocks_of
 from nb201_generator.images import ImageSet, load_images
 from nb201_generator.recipe import RECIPES, Recipe
-from nb201_generator.train import PRECISIONS
+from nb201_generator.train import COMPILED, PRECISIONS
 
 PLAN = "plan.json"
 """Name of the file beside the parts that says whose they are."""
@@ -39,6 +39,8 @@ class Plan:
         data: folder with the archives, for data sets that are read from them.
         precision: of the arithmetic, see `nb201_generator.train.PRECISIONS`.
         channels_last: whether activations are laid out with the channels innermost.
+        compiled: whether steps are compiled, see `nb201_generator.train.COMPILED`.
+        weights: whether the table keeps the weights after the last epoch.
     """
 
     dataset: str
@@ -53,6 +55,8 @@ class Plan:
     data: str | None = None
     precision: str = "float32"
     channels_last: bool = False
+    compiled: str = "no"
+    weights: bool = False
 
     def check(self) -> None:
         """Raise NB201Error for a plan that cannot be carried out."""
@@ -68,7 +72,9 @@ class Plan:
             checks.whole("epochs", self.epochs, 1, 10**5)
         checks.one_of("precision", self.precision, PRECISIONS)
         checks.truth("dedupe", self.dedupe)
+        checks.one_of("compiled", self.compiled, tuple(COMPILED))
         checks.truth("channels_last", self.channels_last)
+        checks.truth("weights", self.weights)
         if self.data is not None:
             checks.text("data", self.data, "archives")
         checked_device(self.device)
@@ -124,7 +130,7 @@ def read_plan(path: Path) -> Plan:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or set(found) != {field.name for field in fields(Plan)}:
+        if not isinstance(found, dict) or not {"dataset"} <= set(found) <= {field.name for field in fields(Plan)}:
             raise ValueError("it is no plan of this version")
         plan = Plan(**found)
         plan.check()

@@ -64,16 +64,17 @@ def _median_seconds(call: Callable[[], None], device: torch.device) -> tuple[flo
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     seconds = []
     for repeat in range(_WARM_UP + _REPEATS):
-        _wait(device)
+        wait(device)
         began = clock()
         call()
-        _wait(device)
+        wait(device)
         if repeat >= _WARM_UP:
             seconds.append(clock() - began)
     median = statistics.median(seconds)
     return median, (max(seconds) - min(seconds)) / median
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until a GPU has done what it was told; the CPU has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -7,7 +7,7 @@ trial's seed as they would for the net alone, and batches and augmentation from 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from nb201_env import Cell
@@ -31,6 +31,26 @@ EVAL_BATCH, CPU_EVAL_BATCH = 256, 64
 PRECISIONS = ("float32", "tf32", "bfloat16")
 """Arithmetic of convolutions and products: full float32, float32 through NVIDIA's TensorFloat-32, or bfloat16 by
 autocast with float32 weights. Only the first makes a net's result independent of the device but for rounding."""
+
+
+COMPILED: dict[str, dict[str, Any] | None] = {
+    "no": None,
+    "yes": {},
+    "cuda-graphs": {"mode": "reduce-overhead"},
+}
+"""What `torch.compile` is called with, if it is: plainly, or so that a GPU replays recorded steps as CUDA graphs."""
+
+
+def compile_network(network: nn.Module, compiled: str) -> nn.Module:
+    """A network whose calls are compiled, for each size of batch; or itself.
+
+    The first step of each block compiles, which takes longer than training for a few epochs.
+    """
+    settings = COMPILED[compiled]
+    if settings is None:
+        return network
+    torch.compiler.reset()  # the last block's network, which had other groups
+    return torch.compile(network, dynamic=False, **settings)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -147,6 +167,8 @@ def train(
     device: torch.device | str = "cpu",
     precision: str = "float32",
     channels_last: bool = False,
+    compiled: str = "no",
+    keep: Callable[[FusedNetwork], None] = lambda network: None,
 ) -> dict[str, Curves]:
     """Train one net for each cell and evaluate the splits after the epochs that the recipe says.
 
@@ -158,6 +180,8 @@ def train(
         device: that trains.
         precision: one of `PRECISIONS`.
         channels_last: whether weights and images are laid out with the channels innermost.
+        compiled: one of `COMPILED`.
+        keep: called with the network when it is trained.
 
     Returns:
         Curves of train and of every other split that the data set has.
@@ -170,16 +194,18 @@ def train(
         network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
     )
     generator = torch.Generator().manual_seed(seed)
+    forward = compile_network(network, compiled)
     epochs: list[dict[str, tuple[Tensor, Tensor]]] = []
     for epoch in range(recipe.epochs):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate_at(epoch)
         with arithmetic(precision, device):
-            found = {"train": _train_epoch(network, optimizer, data.training_batches(recipe, generator))}
+            found = {"train": _train_epoch(forward, optimizer, data.training_batches(recipe, generator))}
             for split in images.splits:
                 if split != "train" and epoch + 1 in recipe.evaluated(split):
-                    found[split] = _evaluate(network, data.evaluation_batches(split))
+                    found[split] = _evaluate(forward, data.evaluation_batches(split))
         epochs.append(found)
+    keep(network)
     return {
         name: _curves([found[name] for found in epochs if name in found], split)
         for name, split in images.splits.items()
@@ -187,7 +213,7 @@ def train(
 
 
 def _train_epoch(
-    network: FusedNetwork, optimizer: torch.optim.Optimizer, batches: Iterator[tuple[Tensor, Tensor]]
+    network: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterator[tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     """Correct images and summed losses of each net over one epoch, (nets,) each."""
     network.train()
@@ -204,7 +230,7 @@ def _train_epoch(
 
 
 @torch.no_grad()
-def _evaluate(network: FusedNetwork, batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _evaluate(network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Correct images and summed losses of each net, (nets,) each."""
     network.eval()
     correct, total = torch.zeros(()), torch.zeros(())

@@ -124,6 +124,11 @@ class StoredArrays:
         below = [node.rpartition("/") for node, about in self._nodes.items() if about["node_type"] == "group"]
         return tuple(sorted((name for parent, _, name in below if parent == path), key=lambda name: (len(name), name)))
 
+    def arrays(self, path: str) -> tuple[str, ...]:
+        """Names of the arrays in a group, in order."""
+        below = [node.rpartition("/") for node, about in self._nodes.items() if about["node_type"] == "array"]
+        return tuple(sorted(name for parent, _, name in below if parent == path))
+
     def own_columns(self, dataset: str) -> tuple[str, ...]:
         """Names of a data set's columns of one's own: what was imported by a name, such as latencies of a device."""
         paths = [path.rpartition("/") for path, node in self._nodes.items() if is_own_column(path) and _is_column(node)]

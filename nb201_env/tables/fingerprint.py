@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     import zarr
 
 TIMING = frozenset({"latency", "epoch_seconds", "train_seconds", "eval_seconds"})
-_ATTRIBUTES = ("num_classes", "image_size", "image_hashes", "epochs", "recipe", "images", "trial_seeds", "aggregate")
+_ATTRIBUTES = (
+    "num_classes",
+    "image_size",
+    "image_hashes",
+    "epochs",
+    "recipe",
+    "images",
+    "trial_seeds",
+    "aggregate",
+    "cells",
+    "seed",
+)
 
 
 def fingerprints(root: zarr.Group) -> tuple[str, str]:

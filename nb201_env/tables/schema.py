@@ -163,6 +163,13 @@ GROUPS = (
                 False,
                 "Index of the cell that was trained for this row, -1 for none: rows of equal cells may be copies.",
             ),
+            Field(
+                "weights-{seed}-{number}",
+                "uint8 (byte)",
+                False,
+                "Weights of nets that were trained together, as the content of a safetensors file whose tensors are "
+                "called `{cell}/{name}`. Attributes `cells` and `seed`.",
+            ),
         ),
     ),
     Group(

@@ -19,6 +19,7 @@ from nb201_env.space import NUM_CELLS, Cell, all_macs, all_params
 from nb201_env.tables.arrays import StoredArrays, frozen, remembered
 from nb201_env.tables.curves import Curves, Trial, listed
 from nb201_env.tables.schema import SPLITS, TRAINED_ON
+from nb201_env.tables.weights import read_weights
 
 if TYPE_CHECKING:
     import xarray
@@ -259,6 +260,39 @@ class Table(StoredArrays):
         index = cell if type(cell) is int and 0 <= cell < NUM_CELLS else Cell.parse(cell).index
         columns = self._record_columns(dataset, split, recipe, epoch, trial, trained_on)
         return Record(index, *(column[index] for column in columns))
+
+    def weights(
+        self,
+        cell: Cell | int | str,
+        dataset: str,
+        *,
+        recipe: str | None = None,
+        trial: int = 0,
+        trained_on: str | None = None,
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Trained weights of a cell's net after the last epoch, where the table keeps them. Needs safetensors.
+
+        Args:
+            cell: index, arch string, ops or Cell; an equal cell's, where that one was trained for it.
+            dataset: name of a data set.
+            recipe: see above.
+            trial: number of a repeat training.
+            trained_on: `half` or `full`, which is the default.
+
+        Returns:
+            Arrays by name, a state dict of `nb201_generator.network.Network` once they are tensors.
+
+        Raises:
+            MissingDataError: if the table holds none.
+        """
+        path = self._training(dataset, recipe, "test", trained_on)
+        index = Cell.parse(cell).index
+        if f"{path}/trained_as" in self:
+            index = int(self.array(f"{path}/trained_as")[index])
+        seeds = next((self.attrs(f"{path}/{split}").get("trial_seeds") for split in self.groups(path)), None) or ()
+        if not is_whole(trial) or not 0 <= trial < len(seeds):
+            raise MissingDataError(f"{self.at(path)} has trials 0 to {len(seeds) - 1}, not {shown(trial)}")
+        return read_weights(self, path, index, seeds[trial])
 
     def verify(self) -> list[str]:
         """Read and check everything; what is wrong, each with its place, empty if nothing is."""

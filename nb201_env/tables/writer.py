@@ -142,9 +142,9 @@ class TableWriter:
         self._create_group(_checked_name("data set", dataset), attributes)
         for name, values in (("params", params), ("macs", macs)):
             if values is not None:
-                self._write(f"{dataset}/{name}", _integers(f"{dataset}/{name}", values, "i8"), ("cell",))
+                self.write(f"{dataset}/{name}", _integers(f"{dataset}/{name}", values, "i8"), ("cell",))
         if latency is not None:
-            self._write(f"{dataset}/latency", np.asarray(latency, "f8"), ("cell",))
+            self.write(f"{dataset}/latency", np.asarray(latency, "f8"), ("cell",))
 
     def add_column(self, dataset: str, name: str, values: npt.ArrayLike, *, unit: str = "", source: str = "") -> None:
         """Add a column of one's own, (15625,), NaN where missing: a device's latencies, energies, scores.
@@ -168,7 +168,7 @@ class TableWriter:
         if given.shape != (NUM_CELLS,) or np.isinf(given).any():
             raise NB201Error(f"{path} must be {NUM_CELLS} numbers, NaN where missing, got shape {given.shape}")
         about = {"unit": unit, "source": source}
-        self._write(path, given, ("cell",), **{key: str(text) for key, text in about.items() if text})
+        self.write(path, given, ("cell",), **{key: str(text) for key, text in about.items() if text})
 
     def add_training(
         self,
@@ -208,7 +208,7 @@ class TableWriter:
         if epoch_seconds is not None:
             self._write_seconds(f"{path}/epoch_seconds", epoch_seconds, length)
         if trained_as is not None:
-            self._write(f"{path}/trained_as", _integers(f"{path}/trained_as", trained_as, "i8"), ("cell",))
+            self.write(f"{path}/trained_as", _integers(f"{path}/trained_as", trained_as, "i8"), ("cell",))
         if train_seconds is not None:
             if train_epochs is None:
                 raise NB201Error("train_seconds needs train_epochs: the epochs that the totals belong to")
@@ -255,18 +255,18 @@ class TableWriter:
         if (correct is None) == (accuracy is None):
             raise NB201Error(f"{path}: give either correct, counts of images, or accuracy, means over trials")
         self._create_group(path, {"images": images, "trial_seeds": seeds})
-        self._write(f"{path}/epoch", known, ("epoch",))
+        self.write(f"{path}/epoch", known, ("epoch",))
         trials = None
         if correct is not None:
             counts = self._counts(correct, images, path)
             trials = counts.shape[0] if counts.ndim == 3 else None
-            self._write(f"{path}/correct", counts, ("trial", "epoch", "cell"))
+            self.write(f"{path}/correct", counts, ("trial", "epoch", "cell"))
             if seeds is not None and len(seeds) != trials:
                 raise NB201Error(f"{path}: {len(seeds)} trial seeds of {trials} trials")
         if accuracy is not None:
-            self._write(f"{path}/accuracy", np.asarray(accuracy, "f8"), ("epoch", "cell"), aggregate="mean")
+            self.write(f"{path}/accuracy", np.asarray(accuracy, "f8"), ("epoch", "cell"), aggregate="mean")
         if loss is not None:
-            self._write(f"{path}/loss", np.asarray(loss, "f8"), ("trial", "epoch", "cell"))
+            self.write(f"{path}/loss", np.asarray(loss, "f8"), ("trial", "epoch", "cell"))
         if eval_seconds is not None:
             self._write_seconds(f"{path}/eval_seconds", eval_seconds, len(known))
         for name in ("correct", "accuracy", "loss"):
@@ -309,16 +309,17 @@ class TableWriter:
     def write_array(self, path: str, like: Any, values: npt.NDArray[Any]) -> None:
         """Write values as the array of another table that is like them, but for its number of trials."""
         attributes = {key: value for key, value in like.attrs.items() if key not in ("sha256", "chunks")}
-        self._write(path, values, like.metadata.dimension_names, **attributes)
+        self.write(path, values, like.metadata.dimension_names, **attributes)
 
     def _write_seconds(self, path: str, values: npt.ArrayLike, length: int, **attributes: Any) -> None:
         seconds = np.asarray(values, "f8")
         seconds = seconds.reshape((1,) * (3 - seconds.ndim) + seconds.shape)
         if seconds.ndim == 3 and seconds.shape[1] not in (1, length):
             raise NB201Error(f"{path}: seconds of {seconds.shape[1]} epochs where there are {length}")
-        self._write(path, seconds, ("time_trial", "time_epoch", "cell"), **attributes)
+        self.write(path, seconds, ("time_trial", "time_epoch", "cell"), **attributes)
 
-    def _write(self, path: str, values: npt.NDArray[Any], dimensions: tuple[str, ...], **attributes: Any) -> None:
+    def write(self, path: str, values: npt.NDArray[Any], dimensions: tuple[str, ...], **attributes: Any) -> None:
+        """Write an array of the format."""
         from zarr.codecs import BloscCodec, Crc32cCodec
 
         parent, _, name = path.rpartition("/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import torch
 from nb201_agents.controllers.files import read_checkpoint, write_checkpoint, write_controller
 from nb201_agents.controllers.ppo import Recipe, Training
 from nb201_agents.searcher import require
-from nb201_env import NB201Error
+from nb201_env import NB201Error, checks
 from nb201_env.files import locked, replacing
 from nb201_env.integrations.devices import checked_device
+from nb201_env.integrations.engines import Engine
+from nb201_env.parallel import in_order, run_tasks
 
 SUFFIX, CHECKPOINT, CARD = ".safetensors", ".checkpoint", ".json"
 Progress = Callable[[int, int, str], None]
@@ -67,6 +69,54 @@ def pretrain(
         with replacing(out.with_name(out.name + CARD)) as fragment:
             fragment.write_text(json.dumps(_card(training, device), indent=1) + "\n", encoding="utf-8")
         checkpoint.unlink()
+
+
+def pretrain_all(
+    recipe: Recipe,
+    out: Path,
+    count: int = 1,
+    device: str = "cpu",
+    tensorboard: str | None = None,
+    progress: Progress = lambda done, total, what: None,
+    jobs: int = 1,
+    engine: Engine = run_tasks,
+) -> list[Path]:
+    """Train controllers of one recipe and of seeds that follow each other; the files.
+
+    Args:
+        recipe: of the training, with the first seed.
+        out: the file of one; those of several have the seed behind a hyphen.
+        count: how many.
+        device: that learns; the environments run on the CPU.
+        tensorboard: folder for TensorBoard.
+        progress: called with what is done, all there is, and what has been reached: updates of one controller, or
+            controllers.
+        jobs: controllers at once.
+        engine: where they are trained; the folder of the files is the same everywhere, so that a training whose node is
+            lost goes on from its checkpoint.
+
+    Raises:
+        NB201Error: as `pretrain`.
+    """
+    checks.whole("controllers", count, 1)
+    checks.whole("jobs", jobs, 1)
+    if count == 1 and engine is run_tasks:
+        pretrain(recipe, out, device, tensorboard, progress)
+        return [out]
+    tasks = []
+    for seed in range(recipe.seed, recipe.seed + count):
+        file = out if count == 1 else out.with_name(f"{out.stem}-{seed}{out.suffix}")
+        logs = None if tensorboard is None else f"{tensorboard}/{seed}"
+        tasks.append((replace(recipe, seed=seed), file.absolute(), device, logs))
+    for done, file in enumerate(in_order(engine(_pretrain_one, tasks, jobs))):
+        progress(done + 1, count, file.name)
+    return [file for _, file, _, _ in tasks]
+
+
+def _pretrain_one(task: tuple[Recipe, Path, str, str | None]) -> Path:
+    recipe, out, device, tensorboard = task
+    pretrain(recipe, out, device, tensorboard)
+    return out
 
 
 def _report(progress: Progress, before: int, total: int, said: str, update: int, reached: float) -> None:

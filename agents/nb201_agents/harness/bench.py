@@ -22,6 +22,7 @@ from nb201_agents.harness.setup import Setup
 from nb201_agents.searcher import start_of
 from nb201_env import Evaluation, NB201Error, checks, open_table
 from nb201_env.files import locked, regular, replacing, sweep
+from nb201_env.integrations.engines import Engine
 from nb201_env.parallel import in_order, run_tasks
 from nb201_env.simulation.workers import Finished
 
@@ -80,6 +81,7 @@ def bench(
     seed: int = 0,
     jobs: int = 1,
     progress: Callable[[int, int, str], None] = lambda done, total, what: None,
+    engine: Engine = run_tasks,
 ) -> list[Path]:
     """Run agents x setups x seeds and write the results.
 
@@ -94,6 +96,7 @@ def bench(
         seed: the first seed.
         jobs: number of worker processes.
         progress: called with runs done, all runs, and what is running.
+        engine: where the runs are made; the table has the same name, path or address everywhere.
 
     Returns:
         The result files.
@@ -120,7 +123,7 @@ def bench(
         for (agent, setup), count in there.items():
             file = ResultFile(out, files[agent, setup], Chunk(agent, setup, seed + count, seed + runs))
             try:
-                for texts, took in in_order(run_tasks(run_chunk, file.chunks(jobs), jobs)):
+                for texts, took in in_order(engine(run_chunk, file.chunks(jobs), jobs)):
                     file.add(texts, took)
                     done += len(texts)
                     progress(done, total, f"{setup.dataset} {agent}")

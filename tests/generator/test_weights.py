@@ -1,0 +1,152 @@
+"""Weights that a table keeps, and steps that are compiled."""
+
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from nb201_env import Cell, MissingDataError, TableFormatError, open_table
+from nb201_env.tables import weights as module
+from nb201_env.tables.join import join_tables
+from nb201_env.tables.writer import TableWriter
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sklearn")
+
+from nb201_generator.campaign import generate  # noqa: E402
+from nb201_generator.images import load_images  # noqa: E402
+from nb201_generator.network import Network  # noqa: E402
+from nb201_generator.plan import TRIAL_SEEDS, Plan  # noqa: E402
+from nb201_generator.recipe import Recipe  # noqa: E402
+from nb201_generator.speed import measured  # noqa: E402
+from nb201_generator.train import COMPILED, DeviceImages, initial_network, train  # noqa: E402
+
+CELLS = [100, 1462, 6111, 11472, 15624]
+PLAN = Plan("digits", epochs=1, start=6105, stop=6115, trials=2, dedupe=True, weights=True)
+RECIPE = Recipe("tiny", 1, 32, channels=8, cells_per_stage=1, flip=False, crop_padding=0)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    out = tmp_path_factory.mktemp("weights") / "some.zarr"
+    assert generate(PLAN, out) == []
+    return open_table(out)
+
+
+def network_of(table, cell, trial):
+    network = Network(Cell(cell), table.num_classes("digits"), 8, 1)
+    state = table.weights(cell, "digits", trial=trial)
+    network.load_state_dict({name: torch.from_numpy(one) for name, one in state.items()})
+    return network.eval()
+
+
+@torch.no_grad()
+def correct(network, split):
+    batches = DeviceImages(load_images("digits"), torch.device("cpu")).evaluation_batches(split)
+    return sum(int((network(images).argmax(dim=1) == labels).sum()) for images, labels in batches)
+
+
+def test_the_weights_of_a_cell_reach_the_accuracies_of_the_table(table):
+    assert table.verify() == []
+    for cell in range(PLAN.start, PLAN.stop):
+        for trial in (0, 1):
+            network = network_of(table, cell, trial)
+            for split in ("valid", "test"):
+                accuracy = table.accuracy("digits", split=split, trial=trial)[cell]
+                # the fused network adds in another order, which may tip an image that is on the edge
+                assert abs(correct(network, split) - accuracy * table.num_images("digits", split=split)) <= 1
+
+
+def test_a_block_that_is_trained_again_has_the_same_weights(table):
+    kept = []
+    block = PLAN.blocks()[1]
+    cells = [Cell(index) for index in block.cells]
+    train(cells, load_images("digits"), PLAN.settings(), block.seed, keep=lambda net: kept.extend(net.state_dicts()))
+    for cell, state in zip(block.cells, kept, strict=True):
+        stored = table.weights(cell, "digits", trial=TRIAL_SEEDS.index(block.seed))
+        assert state.keys() == stored.keys()
+        for name, tensor in state.items():
+            np.testing.assert_array_equal(tensor.numpy(), stored[name])
+
+
+def test_state_dicts_are_what_load_takes_over():
+    fused = initial_network([Cell(index) for index in CELLS], 10, RECIPE, 777, torch.device("cpu"))
+    for cell, state in zip(CELLS, fused.state_dicts(), strict=True):
+        torch.manual_seed(777)
+        single = Network(Cell(cell), 10, 8, 1).state_dict()
+        assert state.keys() == single.keys()
+        assert all(torch.equal(state[name], single[name]) for name in single)
+
+
+def test_weights_are_in_the_fingerprint_and_survive_a_join(table, tmp_path):
+    path = tmp_path / "plain.zarr"
+    assert generate(Plan(**{**vars(PLAN), "weights": False}), path) == []
+    assert open_table(path).fingerprint != table.fingerprint
+    other = tmp_path / "other.zarr"
+    shutil.copytree(table.path, other)
+    with TableWriter(tmp_path / "else.zarr", "else") as writer:
+        writer.add_dataset("else", num_classes=2, image_size=8)
+    join_tables([other, tmp_path / "else.zarr"], tmp_path / "both.zarr", "some")
+    joined = open_table(tmp_path / "both.zarr")
+    for name, one in table.weights(6111, "digits").items():
+        np.testing.assert_array_equal(joined.weights(6111, "digits")[name], one)
+
+
+def test_what_is_not_there_is_missing(table):
+    with pytest.raises(MissingDataError, match="no weights of cell 0"):
+        table.weights(0, "digits")
+    with pytest.raises(MissingDataError, match="has trials 0 to 1, not 2"):
+        table.weights(6111, "digits", trial=2)
+    with pytest.raises(MissingDataError, match="holds no weights; `nb201 generate --weights` keeps them"):
+        open_table("mini").weights(6111, "digits")
+
+
+def test_a_shard_that_is_no_safetensors_is_damage(tmp_path):
+    out = tmp_path / "bad.zarr"
+    with TableWriter(out, "bad") as writer:
+        writer.add_dataset("digits", num_classes=10, image_size=8)
+        writer.add_training("digits", "mini", "full", epochs=1)
+        counts = np.zeros((1, 1, 15625), int)
+        seeds = [777]
+        writer.add_split("digits", "mini", "full", "test", images=9, epochs=[1], correct=counts, trial_seeds=seeds)
+        module.add_weights(writer, "digits/mini/full", 777, 0, [6111], b"\xff" * 64)
+    with pytest.raises(TableFormatError, match="is no safetensors"):
+        open_table(out).weights(6111, "digits")
+
+
+def test_without_safetensors_the_fix_is_said(table, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ValueError, match="pip install safetensors"):
+        table.weights(6111, "digits")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on the CPU")
+def test_compiled_steps_train_the_same_nets():
+    cells, images = [Cell(index) for index in CELLS[:2]], load_images("digits")
+    plain, compiled = (train(cells, images, RECIPE, 777, compiled=how) for how in ("no", "yes"))
+    for split, curves in plain.items():
+        # rounding alone, which a hundred steps carry on
+        np.testing.assert_allclose(compiled[split].loss, curves.loss, rtol=0.02)
+        assert (np.abs(compiled[split].correct - curves.correct) <= 0.03 * len(images.splits[split].labels)).all()
+
+
+@pytest.mark.cuda
+def test_steps_replayed_as_cuda_graphs_train_the_same_nets():
+    cells, images = [Cell(index) for index in CELLS], load_images("digits")
+    plain, replayed = (train(cells, images, RECIPE, 777, "cuda", compiled=how) for how in ("no", "cuda-graphs"))
+    for split, curves in plain.items():
+        np.testing.assert_allclose(replayed[split].loss, curves.loss, rtol=0.02)
+
+
+def test_the_ways_to_compile_are_known():
+    assert COMPILED["no"] is None
+    assert set(COMPILED) == {"no", "yes", "cuda-graphs"}
+
+
+def test_the_speed_of_a_device_is_told():
+    first, fused, alone, ratio = measured(Plan("digits", start=6100, stop=6104))
+    assert first.startswith("one thread of the CPU, PyTorch")
+    assert "4 nets fused" in fused
+    assert "TFLOP/s" in alone
+    assert ratio.startswith("a net of the block takes 1/")
