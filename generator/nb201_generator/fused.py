@@ -215,7 +215,7 @@ class FusedNetwork(nn.Module):
             for net, single, part in self.parts(name, tensor):
                 if name in ("weight", "bias"):
                     part = part[0].T if name == "weight" else part[0, 0]
-                found[net][single] = part.cpu().contiguous()
+                found[net][single] = part.detach().cpu().contiguous()
                 if single.endswith("running_mean"):
                     found[net][single.replace("running_mean", "num_batches_tracked")] = self._batches().clone()
         return found

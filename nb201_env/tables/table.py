@@ -261,6 +261,14 @@ class Table(StoredArrays):
         columns = self._record_columns(dataset, split, recipe, epoch, trial, trained_on)
         return Record(index, *(column[index] for column in columns))
 
+    def trained_as(
+        self, cell: Cell | int | str, dataset: str, *, recipe: str | None = None, trained_on: str | None = None
+    ) -> int:
+        """Index of the cell whose training a cell's row is: itself, or an equal cell where rows are copies."""
+        path, index = f"{self._training(dataset, recipe, 'test', trained_on)}/trained_as", Cell.parse(cell).index
+        found = int(self.array(path)[index]) if path in self else index
+        return index if found < 0 else found
+
     def weights(
         self,
         cell: Cell | int | str,
@@ -270,29 +278,13 @@ class Table(StoredArrays):
         trial: int = 0,
         trained_on: str | None = None,
     ) -> dict[str, npt.NDArray[Any]]:
-        """Trained weights of a cell's net after the last epoch, where the table keeps them. Needs safetensors.
+        """Weights after the last epoch, where the table keeps them, as a state dict of arrays. Needs safetensors.
 
-        Args:
-            cell: index, arch string, ops or Cell; an equal cell's, where that one was trained for it.
-            dataset: name of a data set.
-            recipe: see above.
-            trial: number of a repeat training.
-            trained_on: `half` or `full`, which is the default.
-
-        Returns:
-            Arrays by name, a state dict of `nb201_generator.network.Network` once they are tensors.
-
-        Raises:
-            MissingDataError: if the table holds none.
+        It is that of `nb201_generator.network.Network` of the cell that `trained_as` names.
         """
         path = self._training(dataset, recipe, "test", trained_on)
-        index = Cell.parse(cell).index
-        if f"{path}/trained_as" in self:
-            index = int(self.array(f"{path}/trained_as")[index])
-        seeds = next((self.attrs(f"{path}/{split}").get("trial_seeds") for split in self.groups(path)), None) or ()
-        if not is_whole(trial) or not 0 <= trial < len(seeds):
-            raise MissingDataError(f"{self.at(path)} has trials 0 to {len(seeds) - 1}, not {shown(trial)}")
-        return read_weights(self, path, index, seeds[trial])
+        index = self.trained_as(cell, dataset, recipe=recipe, trained_on=trained_on)
+        return read_weights(self, path, index, trial)
 
     def verify(self) -> list[str]:
         """Read and check everything; what is wrong, each with its place, empty if nothing is."""

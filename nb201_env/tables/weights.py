@@ -54,24 +54,30 @@ def add_weights(writer: TableWriter, path: str, seed: int, number: int, cells: l
     writer.write(f"{path}/{PREFIX}{seed}-{number:05d}", values, ("byte",), cells=cells, seed=seed)
 
 
-def read_weights(table: StoredArrays, path: str, cell: int, seed: int | None) -> Weights:
+def read_weights(table: StoredArrays, path: str, cell: int, trial: int) -> Weights:
     """The weights of a cell, by name.
 
     Args:
         table: that has them.
         path: of the nets, `{dataset}/{recipe}/{trained_on}`.
         cell: index, of the cell itself or of the equal one that was trained.
-        seed: of the trial.
+        trial: number of a repeat training.
+
+    Returns:
+        Arrays by name, as in a state dict.
 
     Raises:
         MissingDataError: if the table has none.
         TableFormatError: if they are damaged.
     """
+    seeds = next((table.attrs(f"{path}/{split}").get("trial_seeds") for split in table.groups(path)), None) or ()
+    if not is_whole(trial) or not 0 <= trial < len(seeds):
+        raise MissingDataError(f"{table.at(path)} has trials 0 to {len(seeds) - 1}, not {shown(trial)}")
     shards = dict(_shards(table, path))
     if not shards:
         raise MissingDataError(f"{table.at(path)} holds no weights; `nb201 generate --weights` keeps them")
     for name, (of, cells) in shards.items():
-        if of == seed and cell in cells:
+        if of == seeds[trial] and cell in cells:
             try:
                 tensors: Weights = _safetensors().load(table.array(name).tobytes())
             except NB201Error:
@@ -80,7 +86,7 @@ def read_weights(table: StoredArrays, path: str, cell: int, seed: int | None) ->
                 raise TableFormatError(f"{table.at(name)} is no safetensors ({error})") from None
             start = f"{cell}/"
             return {key.removeprefix(start): one for key, one in tensors.items() if key.startswith(start)}
-    raise MissingDataError(f"{table.at(path)} holds no weights of cell {cell} by seed {seed}")
+    raise MissingDataError(f"{table.at(path)} holds no weights of cell {cell}, trial {trial}")
 
 
 def _shards(table: StoredArrays, path: str) -> Iterator[tuple[str, tuple[Any, list[int]]]]:
