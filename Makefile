@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-lowest test-newest lint bench-env bench-generator bench-remote bench-search bench-table test-cloud test-hostile leaderboard format clean
+.PHONY: demo test test-lowest test-newest lint bench-env bench-generator bench-remote bench-search bench-table test-cloud test-elsewhere test-hostile leaderboard format clean
 
 # One environment with all extras serves every target; it is made again when what it depends on changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -51,6 +51,18 @@ test-cloud: .venv-cloud/installed
 bench-remote: .venv-cloud/installed
 	.venv-cloud/bin/python benchmarks/bench_remote.py
 
+# Examples of libraries that hold back what the rest uses: each in an environment of its own.
+test-elsewhere: .venv-tianshou/installed .venv-rllib/installed
+	.venv-tianshou/bin/pytest tests/test_package.py -k tianshou_ppo
+	.venv-rllib/bin/pytest tests/test_package.py -k rllib_ppo
+
+.venv-tianshou/installed: LIBRARY := 'tianshou==2.0.1'
+.venv-rllib/installed: LIBRARY := 'ray[rllib]==2.60.0'
+.venv-tianshou/installed .venv-rllib/installed: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install $(LIBRARY) torch==2.13.0 --editable . pytest
+	touch $@
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -78,4 +90,4 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-cloud .venv-lowest .venv-newest demo
+	rm -rf .venv .venv-* demo

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from nb201_agents.harness.run import search
-from nb201_agents.searcher import Task
+from held_out import KINDS, columns_of, follow
 from nb201_agents.searchers.sources import GPSource, RidgeSource, SourceOrder
 
-from nb201_env import Column, Oracle, Rules, open_table
-from nb201_env.envs.rewards import regret_scale
-from nb201_env.simulation.family import TRIAL_TASKS, Law, TaskFamily
+from nb201_env import Rules, open_table
 
-SETTINGS, TASKS, QUERIES = 24, 16, 20
-LAW = Law(params=0.5, field=0.3, cell=0.0)
+SETTINGS, TASKS = 24, 16
+RULES = Rules(max_queries=20)
 
 RANGES: Mapping[str, tuple[float, float]] = {
     "params": (0.0, 1.0),
@@ -47,31 +43,18 @@ def draw(names: tuple[str, ...], rng: np.random.Generator) -> dict[str, float]:
     return found
 
 
-def regret(make: Any, settings: Mapping[str, float], column: Column, seed: int) -> float:
-    """Mean over queries of the incumbent's regret."""
-    oracle, scale = Oracle(column, Rules(max_queries=QUERIES)), regret_scale(column, None)
-    oracle.new_search(seed)
-    task = Task(column.dataset, column.epoch, column.rungs, max_queries=QUERIES)
-    results = search(make(task, np.random.default_rng(seed), **settings), oracle)
-    best = np.maximum.accumulate([result.worth for result in results])
-    first = [next(result.index for result in results if result.worth == value) for value in best]
-    return float(np.mean((scale.best - column.mean[first]) / scale.unit))
-
-
 def main() -> None:
     tasks = []
     for dataset in open_table("mini").datasets:
-        column = Column.open("mini", dataset)
-        family = TaskFamily([column], LAW)
-        tasks += [column, *(family.column(number) for number in TRIAL_TASKS[:TASKS])]
+        columns = columns_of("mini", dataset, TASKS)
+        tasks += [column for kind in KINDS for column in columns[kind]]
     for make, names in AGENTS.items():
         rng = np.random.default_rng(0)
         found = []
         for number in range(SETTINGS):
             settings = draw(names, rng)
-            found.append(
-                (float(np.mean([regret(make, settings, task, seed) for seed, task in enumerate(tasks)])), settings)
-            )
+            courses = [follow(make, settings, task, RULES, seed) for seed, task in enumerate(tasks)]
+            found.append((float(np.mean([course.regret.mean() for course in courses])), settings))
             print(f"{make.__name__}: {number + 1} of {SETTINGS} settings", file=sys.stderr)
         found.sort(key=lambda pair: pair[0])
         for value, settings in found[:3]:

@@ -39,10 +39,12 @@ def test_the_libraries_page_names_the_installed_versions_and_existing_examples()
     rows = re.findall(
         r"^\| (.+?) \| (.+?) \| \[(.+?)\]\((.+?)\) \|", (ROOT / "docs/libraries.md").read_text(), re.MULTILINE
     )
-    assert len(rows) == 13
+    assert len(rows) == 15
     lines = (ROOT / "constraints.txt").read_text().replace("_", "-").splitlines()
     pinned = dict(line.split("==") for line in lines if "==" in line)
+    pinned |= dict(re.findall(r"'(\w+)(?:\[\w+\])?==([\d.]+)'", (ROOT / "Makefile").read_text()))  # elsewhere
     for library, tested, name, target in rows:
+        library = library.replace("RLlib", "ray")
         package, version = tested.split() if " " in tested else (library.split()[0], tested)
         assert pinned[package] == version
         assert (ROOT / "docs" / target).resolve() == ROOT / "examples" / name

@@ -78,7 +78,7 @@ def test_examples_are_short():
     "example", [path for path in EXAMPLES if path.name not in RUN_ELSEWHERE], ids=lambda path: path.name
 )
 def test_examples_run_as_written(example):
-    for package in ("torch", "stable_baselines3", "sb3_contrib", "torchrl", *LIBRARIES):
+    for package in ("torch", "stable_baselines3", "sb3_contrib", "torchrl", "ray", "tianshou", *LIBRARIES):
         if f"import {package}" in example.read_text() or f"from {package}" in example.read_text():
             pytest.importorskip(package)
     result = python(str(example))

@@ -18,7 +18,7 @@ Out = Annotated[str, typer.Option(help="The table to write, FILE.zarr or FILE.za
 
 @app.command()
 def generate(
-    out: Out,
+    out: Annotated[str | None, typer.Option(help="The table to write, FILE.zarr or FILE.zarr.zip.")] = None,
     dataset: Annotated[str, typer.Option(help="digits, gratings, cifar10, cifar100, …, or an .npz.")] = "digits",
     data: Annotated[str | None, typer.Option(help="Folder with the archives of CIFAR or ImageNet16.")] = None,
     recipe: Annotated[str, typer.Option(help="mini, 12ep or 200ep.")] = "mini",
@@ -78,6 +78,8 @@ def generate(
         for line in measured(plan):
             typer.echo(line)
         return
+    if out is None:
+        raise NB201Error("name the table to write: --out FILE.zarr or FILE.zarr.zip")
     if dry_run:
         typer.echo(describe(plan, jobs, (index, count)))
         return
