@@ -45,7 +45,7 @@ class Place:
     def _client(self) -> Any:
         _threads_of[:] = [os.getpid()]
         # options that are given hide what the environment says
-        allow_http = self.url.startswith("http://") or os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true"
+        allow_http = self.url.startswith("http://") or os.environ.get("AWS_ALLOW_HTTP", "").upper() == "TRUE"
         settings: Any = {"client_options": CLIENT | {"allow_http": allow_http}, "retry_config": RETRIES}
         try:
             return obstore.store.from_url(self.url, **settings)

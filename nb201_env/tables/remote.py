@@ -150,24 +150,24 @@ class RemoteStore(Store):
 
     def __init__(self, files: RemoteFiles):
         super().__init__(read_only=True)
-        self._files = files
+        self.files = files
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RemoteStore) and self._files is other._files
+        return isinstance(other, RemoteStore) and self.files is other.files
 
     def __hash__(self) -> int:
-        return hash(self._files.url)
+        return hash(self.files.url)
 
     def __str__(self) -> str:
-        return self._files.url
+        return self.files.url
 
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """A file or a part of it; None if it is not there."""
-        if key not in self._files:
+        if key not in self.files:
             return None
-        content = await asyncio.to_thread(self._files.read, key)
+        content = await asyncio.to_thread(self.files.read, key)
         buffer = prototype.buffer if prototype is not None else Buffer
         return buffer.from_bytes(content[_part(byte_range)])
 
@@ -179,23 +179,23 @@ class RemoteStore(Store):
 
     async def exists(self, key: str) -> bool:
         """Whether a file is there."""
-        return key in self._files
+        return key in self.files
 
     async def list(self) -> AsyncIterator[str]:
         """All files."""
-        for name in self._files.names():
+        for name in self.files.names():
             yield name
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Files whose path begins so."""
-        for name in self._files.names():
+        for name in self.files.names():
             if name.startswith(prefix):
                 yield name
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Names within a folder."""
         start = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
-        inside = {name.removeprefix(start).split("/")[0] for name in self._files.names() if name.startswith(start)}
+        inside = {name.removeprefix(start).split("/")[0] for name in self.files.names() if name.startswith(start)}
         for name in sorted(inside):
             yield name
 
