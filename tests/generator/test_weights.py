@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,48 +25,61 @@ from nb201_generator.speed import measured  # noqa: E402
 from nb201_generator.train import COMPILED, DeviceImages, initial_network, train  # noqa: E402
 
 CELLS = [100, 1462, 6111, 11472, 15624]
-PLAN = Plan("digits", epochs=1, start=6105, stop=6115, trials=2, dedupe=True, weights=True)
 RECIPE = Recipe("tiny", 1, 32, channels=8, cells_per_stage=1, flip=False, crop_padding=0)
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory):
+def plan(tmp_path_factory):
+    """Ten cells, two trials, of 64 images of three colours."""
+    path, rng, arrays = tmp_path_factory.mktemp("images") / "colours.npz", np.random.default_rng(0), {}
+    for split in ("train", "valid", "test"):
+        labels = rng.integers(3, size=64)
+        images = rng.integers(0, 120, (64, 3, 8, 8))
+        images[np.arange(64), labels] += 120
+        arrays |= {f"{split}_images": images.astype(np.uint8), f"{split}_labels": labels}
+    np.savez(path, **arrays)
+    return Plan(str(path), epochs=1, start=6105, stop=6115, trials=2, dedupe=True, weights=True)
+
+
+@pytest.fixture(scope="module")
+def table(plan, tmp_path_factory):
     out = tmp_path_factory.mktemp("weights") / "some.zarr"
-    assert generate(PLAN, out) == []
+    assert generate(plan, out) == []
     return open_table(out)
 
 
 def network_of(table, cell, trial):
-    network = Network(Cell(table.trained_as(cell, "digits")), table.num_classes("digits"), 8, 1)
-    state = table.weights(cell, "digits", trial=trial)
+    network = Network(Cell(table.trained_as(cell, "colours")), table.num_classes("colours"), 8, 1)
+    state = table.weights(cell, "colours", trial=trial)
     network.load_state_dict({name: torch.from_numpy(one) for name, one in state.items()})
     return network.eval()
 
 
 @torch.no_grad()
-def correct(network, split):
-    batches = DeviceImages(load_images("digits"), torch.device("cpu")).evaluation_batches(split)
+def correct(network, images, split):
+    batches = DeviceImages(images, torch.device("cpu")).evaluation_batches(split)
     return sum(int((network(images).argmax(dim=1) == labels).sum()) for images, labels in batches)
 
 
-def test_the_weights_of_a_cell_reach_the_accuracies_of_the_table(table):
+def test_the_weights_of_a_cell_reach_the_accuracies_of_the_table(plan, table):
     assert table.verify() == []
-    for cell in range(PLAN.start, PLAN.stop):
+    images = load_images(plan.dataset)
+    for cell in range(plan.start, plan.stop):
         for trial in (0, 1):
             network = network_of(table, cell, trial)
             for split in ("valid", "test"):
-                accuracy = table.accuracy("digits", split=split, trial=trial)[cell]
+                accuracy = table.accuracy("colours", split=split, trial=trial)[cell]
                 # the fused network adds in another order, which may tip an image that is on the edge
-                assert abs(correct(network, split) - accuracy * table.num_images("digits", split=split)) <= 1
+                assert abs(correct(network, images, split) - accuracy * 64) <= 1
 
 
-def test_a_block_that_is_trained_again_has_the_same_weights(table):
+def test_a_block_that_is_trained_again_has_the_same_weights(plan, table):
     kept = []
-    block = PLAN.blocks()[1]
-    cells = [Cell(index) for index in block.cells]
-    train(cells, load_images("digits"), PLAN.settings(), block.seed, keep=lambda net: kept.extend(net.state_dicts()))
+    block = plan.blocks()[1]
+    cells, images = [Cell(index) for index in block.cells], load_images(plan.dataset)
+    train(cells, images, plan.settings(), block.seed, keep=lambda net: kept.extend(net.state_dicts()))
     for cell, state in zip(block.cells, kept, strict=True):
-        stored = table.weights(cell, "digits", trial=TRIAL_SEEDS.index(block.seed))
+        stored = table.weights(cell, "colours", trial=TRIAL_SEEDS.index(block.seed))
         assert state.keys() == stored.keys()
         for name, tensor in state.items():
             np.testing.assert_array_equal(tensor.numpy(), stored[name])
@@ -80,27 +94,25 @@ def test_state_dicts_are_what_load_takes_over():
         assert all(torch.equal(state[name], single[name]) for name in single)
 
 
-def test_weights_are_in_the_fingerprint_and_survive_a_join(table, tmp_path):
+def test_weights_are_in_the_fingerprint_and_survive_a_join(plan, table, tmp_path):
     path = tmp_path / "plain.zarr"
-    assert generate(Plan(**{**vars(PLAN), "weights": False}), path) == []
+    assert generate(replace(plan, weights=False), path) == []
     assert open_table(path).fingerprint != table.fingerprint
-    other = tmp_path / "other.zarr"
-    shutil.copytree(table.path, other)
     with TableWriter(tmp_path / "else.zarr", "else") as writer:
         writer.add_dataset("else", num_classes=2, image_size=8)
-    join_tables([other, tmp_path / "else.zarr"], tmp_path / "both.zarr", "some")
+    join_tables([table.path, tmp_path / "else.zarr"], tmp_path / "both.zarr", "some")
     joined = open_table(tmp_path / "both.zarr")
-    for name, one in table.weights(6111, "digits").items():
-        np.testing.assert_array_equal(joined.weights(6111, "digits")[name], one)
+    for name, one in table.weights(6111, "colours").items():
+        np.testing.assert_array_equal(joined.weights(6111, "colours")[name], one)
 
 
 def test_what_is_not_there_is_missing(table):
     with pytest.raises(MissingDataError, match="no weights of cell 0"):
-        table.weights(0, "digits")
+        table.weights(0, "colours")
     with pytest.raises(MissingDataError, match="has trials 0 to 1, not 2"):
-        table.weights(6111, "digits", trial=2)
+        table.weights(6111, "colours", trial=2)
     with pytest.raises(MissingDataError, match=r"has trials 0 to 1, not 'mean'"):
-        table.weights(6111, "digits", trial="mean")
+        table.weights(6111, "colours", trial="mean")
     with pytest.raises(MissingDataError, match="holds no weights; `nb201 generate --weights` keeps them"):
         open_table("mini").weights(6111, "digits")
 
@@ -121,16 +133,16 @@ def test_a_shard_that_is_no_safetensors_is_damage(tmp_path):
 def test_without_safetensors_the_fix_is_said(table, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(ValueError, match="pip install safetensors"):
-        table.weights(6111, "digits")
+        table.weights(6111, "colours")
 
 
-def test_compiled_steps_train_the_same_nets(monkeypatch):
+def test_compiled_steps_train_the_same_nets(plan, monkeypatch):
     if not (os.environ.get("NB201_COMPILE") and shutil.which("g++")):  # minutes of a C++ compiler
         monkeypatch.setitem(COMPILED, "yes", {"backend": "aot_eager"})
-    cells, images = [Cell(index) for index in CELLS[:2]], load_images("digits")
+    cells, images = [Cell(index) for index in CELLS[:2]], load_images(plan.dataset)
     plain, compiled = (train(cells, images, RECIPE, 777, compiled=how) for how in ("no", "yes"))
     for split, curves in plain.items():
-        # rounding alone, which a hundred steps carry on
+        # rounding alone, which steps carry on
         np.testing.assert_allclose(compiled[split].loss, curves.loss, rtol=0.02)
         assert (np.abs(compiled[split].correct - curves.correct) <= 0.03 * len(images.splits[split].labels)).all()
 
