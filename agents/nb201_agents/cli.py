@@ -1,4 +1,4 @@
-"""The commands that the agents add to `nb201`: demo, bench, pretrain, report, validate."""
+"""The commands that the agents add to `nb201`: demo, bench, pretrain, oneshot, report, validate."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
@@ -209,6 +210,46 @@ def pretrain(
         files = pretrain_all(recipe, Path(out), controllers, device, tensorboard, progress, jobs, run_tasks)
     for file in files:
         typer.echo(f"written: {file}, and its card beside it")
+
+
+@app.command()
+def oneshot(
+    method: Annotated[str, typer.Argument(help="rsps, darts-1, darts-2, gdas, setn, enas, drnas or beta-darts.")],
+    out: Annotated[str, typer.Option(help="The trajectory to write, FILE.jsonl.")],
+    images: Annotated[str, typer.Option(help="What the supernet trains on, as `nb201 generate --dataset`.")] = "digits",
+    data: Annotated[str | None, typer.Option(help="Folder with the archives of CIFAR or ImageNet16.")] = None,
+    recipe: Annotated[str, typer.Option(help="mini, nas-bench-201 or nats-bench.")] = "mini",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images, if not the recipe's.")] = None,
+    running: Annotated[bool, typer.Option(help="Evaluate norms by running statistics, not by the batch's.")] = False,
+    seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
+    table: Annotated[str | None, typer.Option(help="Which judges the cells; it must have the images.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train a supernet and find a cell by weight sharing. An interrupted search goes on by the same command."""
+    require("oneshot", "torch", extra="generator")
+    from nb201_generator.images import load_images
+
+    from nb201_agents.oneshot.recipe import RECIPES
+    from nb201_agents.oneshot.search import search
+    from nb201_agents.oneshot.trajectory import read_trajectory
+
+    checks.one_of("recipe", recipe, tuple(RECIPES))
+    chosen = replace(RECIPES[recipe], running=running)
+    if epochs is not None:
+        chosen = replace(chosen, epochs=checks.whole("epochs", epochs, 1, 10**5))
+    opened = None if table is None else open_table(table)
+    loaded = load_images(images, data)
+    if opened is not None and loaded.name not in opened.datasets:  # before anything is trained
+        raise NB201Error(f"table {opened.name!r} has not the images {loaded.name}, only {', '.join(opened.datasets)}")
+    with progress_bar("epochs") as progress:
+        found = search(method, chosen, loaded, Path(out), seed, device, progress)
+    typer.echo(f"found {found.index}  {found.arch}")
+    if opened is not None:
+        trajectory = read_trajectory(Path(out))
+        accuracy = trajectory.column(opened)
+        for epoch, cell in enumerate(trajectory.cells.tolist(), start=1):
+            typer.echo(f"epoch {epoch}: cell {cell}, {100 * accuracy[cell]:.2f} %, {trajectory.skips[epoch - 1]} skips")
+        typer.echo(f"found: {100 * accuracy[found.index]:.2f} %; the best cell has {100 * np.nanmax(accuracy):.2f} %")
 
 
 @app.command()

@@ -107,3 +107,15 @@ class Policy:
         self._optimizer.zero_grad()
         (-chosen * advantage - _ENTROPY * entropy).backward()
         self._optimizer.step()
+
+    def state(self) -> dict[str, Any]:
+        """All that it has learnt, for a checkpoint."""
+        return {name: module.state_dict() for name, module in self._parts().items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        for name, module in self._parts().items():
+            module.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {"embed": self._embed, "lstm": self._lstm, "head": self._head, "optimizer": self._optimizer}

@@ -1,0 +1,1 @@
+"""One file for each method of weight sharing."""

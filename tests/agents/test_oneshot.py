@@ -1,0 +1,344 @@
+"""Weight sharing: the supernet is its cells' networks, and every method descends along the gradient that it claims."""
+
+import json
+import sys
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nb201_env import Cell, NB201Error, TableFormatError, open_table
+from nb201_env.cli import main
+
+torch = pytest.importorskip("torch")
+
+from nb201_agents.oneshot.method import Batch, Shared  # noqa: E402
+from nb201_agents.oneshot.methods import darts  # noqa: E402
+from nb201_agents.oneshot.methods.beta_darts import MOST, BetaDARTS  # noqa: E402
+from nb201_agents.oneshot.methods.darts import DARTS  # noqa: E402
+from nb201_agents.oneshot.methods.drnas import DrNAS  # noqa: E402
+from nb201_agents.oneshot.methods.enas import ENAS  # noqa: E402
+from nb201_agents.oneshot.methods.gdas import GDAS  # noqa: E402
+from nb201_agents.oneshot.methods.rsps import RSPS  # noqa: E402
+from nb201_agents.oneshot.methods.setn import SETN  # noqa: E402
+from nb201_agents.oneshot.recipe import OneShotRecipe  # noqa: E402
+from nb201_agents.oneshot.search import METHODS, search  # noqa: E402
+from nb201_agents.oneshot.supernet import Supernet  # noqa: E402
+from nb201_agents.oneshot.trajectory import read_trajectory  # noqa: E402
+from nb201_generator.images import ImageSet, Split  # noqa: E402
+
+LEARNERS = {"rsps": RSPS, "setn": SETN, "darts-1": DARTS, "gdas": GDAS, "drnas": DrNAS, "beta-darts": BetaDARTS,
+           "enas": ENAS, "darts-2": lambda shared: DARTS(shared, order=2)}  # fmt: skip
+CELLS = [Cell(i) for i in (1651, 1835, 7581, 1462, 4317, 112, 6111)]
+TINY = OneShotRecipe(channels=4, cells_per_stage=1, clip=None)
+
+
+def batch(seed, count=8):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(count, 3, 8, 8, generator=generator, dtype=torch.float64)
+    return Batch(images, torch.randint(5, (count,), generator=generator))
+
+
+def shared(recipe=TINY, seed=0, momentum=0.0):
+    torch.manual_seed(seed)
+    net = Supernet(5, recipe.channels, recipe.cells_per_stage, recipe.affine, recipe.running).double()
+    optimizer = torch.optim.SGD(net.parameters(), 0.025, momentum, weight_decay=recipe.weight_decay)
+    return Shared(net, optimizer, recipe, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("cells_per_stage", [1, 2])
+def test_a_path_is_the_network_of_its_cell(running, affine, cells_per_stage):
+    torch.manual_seed(1)
+    net = Supernet(5, 4, cells_per_stage, affine, running).double()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    with torch.no_grad():
+        net(batch(9).images, weights=torch.full((6, 5), 0.2, dtype=torch.float64))  # moves running statistics
+    for cell in CELLS:
+        for mode in (True, False):
+            network = net.train(mode).network_of(cell)
+            state = {name: one.clone() for name, one in net.state_dict().items()}
+            torch.testing.assert_close(net(batch(3).images, ops=cell.ops), network(batch(3).images), rtol=0, atol=0)
+            net.load_state_dict(state)
+
+
+def test_weights_of_one_op_an_edge_are_a_path():
+    net = shared().net
+    for cell in CELLS:
+        weights = torch.nn.functional.one_hot(torch.tensor(cell.ops), 5).double()
+        expected = net(batch(3).images, ops=cell.ops)
+        torch.testing.assert_close(net(batch(3).images, weights), expected)
+        torch.testing.assert_close(net(batch(3).images, weights, cell.ops), expected)
+
+
+def test_darts_first_order_is_the_gradient_of_the_validation_loss():
+    one = shared()
+    method, step = DARTS(one), 1e-6
+    method.alphas.values.data = method.alphas.values.data.double()
+    found = method.gradient(batch(1), batch(2))
+    for edge, op in [(0, 0), (2, 3), (5, 1)]:
+        sides = []
+        for sign in (1, -1):
+            method.alphas.values.data[edge, op] += sign * step
+            sides.append(one.loss(batch(2), method.weights()).item())
+            method.alphas.values.data[edge, op] -= sign * step
+        assert found[edge, op].item() == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-4, abs=1e-8)
+
+
+def exactly_unrolled(one, method):
+    """The gradient of the validation loss after a step of the weights, by differentiating through the step."""
+    names, parameters = zip(*one.net.named_parameters(), strict=True)
+
+    def loss(values, which):
+        logits = torch.func.functional_call(
+            one.net, dict(zip(names, values, strict=True)), (which.images, method.weights())
+        )
+        return torch.nn.functional.cross_entropy(logits, which.labels)
+
+    gradients = torch.autograd.grad(loss(parameters, batch(1)), parameters, create_graph=True, allow_unused=True)
+    group = one.optimizer.param_groups[0]
+    moved = [p - group["lr"] * ((0 if g is None else g) + group["weight_decay"] * p)
+             for p, g in zip(parameters, gradients, strict=True)]  # fmt: skip
+    return torch.autograd.grad(loss(moved, batch(2)), method.alphas.values)[0]
+
+
+def test_darts_second_order_is_that_of_an_exactly_unrolled_step(monkeypatch):
+    monkeypatch.setattr(darts, "DIFFERENCE", 1e-6)  # its own 0.01 crosses kinks of ReLUs in so small a net
+    one = shared()
+    method = DARTS(one, order=2)
+    method.alphas.values.data = 100 * method.alphas.values.data.double()
+    before = [parameter.clone() for parameter in one.net.parameters()]
+    found, exact = method.unrolled_gradient(batch(1), batch(2)), exactly_unrolled(one, method)
+    first = method.gradient(batch(1), batch(2))
+    assert (found - exact).norm() < 0.01 * (exact - first).norm()
+    assert all(torch.equal(old, new) for old, new in zip(before, one.net.parameters(), strict=True))
+
+
+def test_gdas_has_the_gradient_of_its_relaxation():
+    one = shared()
+    one.progress = 0.5
+    method = GDAS(one)
+    method.alphas.values.data = 100 * method.alphas.values.data.double()
+    state = one.rng.bit_generator.state
+    hard, ops = method.draw()
+    assert torch.equal(hard.detach(), torch.nn.functional.one_hot(torch.tensor(ops), 5).double())
+    direction = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    found = torch.autograd.grad((hard * direction).sum(), method.alphas.values)[0]
+
+    def softened(values):
+        one.rng.bit_generator.state = state
+        uniform = torch.tensor(one.rng.random((6, 5)))
+        noise = -torch.log(-torch.log(uniform))
+        return ((values.log_softmax(1) + noise) / method.temperature()).softmax(1)
+
+    values = method.alphas.values.detach().requires_grad_()
+    expected = torch.autograd.grad((softened(values) * direction).sum(), values)[0]
+    torch.testing.assert_close(found, expected)
+
+
+def test_gdas_draws_by_its_probabilities():
+    one = shared()
+    method = GDAS(one)
+    method.alphas.values.data = 500 * method.alphas.values.data.double()
+    counts = Counter(method.draw()[1][0] for _ in range(4_000))
+    expected = method.probabilities()[0] * 4_000
+    statistic = sum((counts[op] - float(expected[op])) ** 2 / float(expected[op]) for op in range(5))
+    assert statistic < 18.5  # chi-squared of 4 degrees, 1 in 1,000
+
+
+@pytest.mark.parametrize("method", [RSPS, SETN])
+def test_paths_are_uniform(method):
+    one = shared()
+    chosen = []
+    one.loss = lambda batch, weights=None, ops=None: chosen.append(ops) or one.net.stem[0].weight.sum()
+    one.descend = lambda loss: None
+    made = method(one)
+    if isinstance(made, SETN):
+        made.alphas.descend = lambda gradient: None
+        one.loss = lambda batch, weights=None, ops=None: (
+            (chosen.append(ops) if ops else None)
+            or (one.net.stem[0].weight.sum() if weights is None else weights.sum())
+        )
+    for _ in range(3_000):
+        made.step(batch(1, 1), batch(2, 1))
+    for edge in range(6):
+        counts = Counter(ops[edge] for ops in chosen)
+        assert sum((counts[op] - 600) ** 2 / 600 for op in range(5)) < 18.5
+    pairs = Counter((ops[0], ops[5]) for ops in chosen)
+    assert sum((pairs[a, b] - 120) ** 2 / 120 for a in range(5) for b in range(5)) < 51.2  # of 24 degrees
+
+
+def test_drnas_descends_along_the_gradient_of_a_mean_over_draws():
+    """On a linear loss, whose mean over the Dirichlet distribution is known."""
+    one = shared()
+    method = DrNAS(one)
+    method.alphas.values.data = 300 * method.alphas.values.data.double()
+    slope = torch.arange(30, dtype=torch.float64).reshape(6, 5) / 10
+    draws = [torch.autograd.grad((method.weights() * slope).sum(), method.alphas.values)[0] for _ in range(3_000)]
+    values = method.alphas.values.detach().requires_grad_()
+    concentration = torch.nn.functional.elu(values) + 1
+    mean = concentration / concentration.sum(1, keepdim=True)
+    expected = torch.autograd.grad((mean * slope).sum(), values)[0]
+    found = torch.stack(draws)
+    error = found.std(dim=0) / len(draws) ** 0.5
+    assert ((found.mean(dim=0) - expected).abs() < 4.5 * error + 1e-9).all()
+
+
+def test_enas_estimates_the_gradient_of_the_expected_reward():
+    """REINFORCE on two edges of known rewards, against the sum over all paths."""
+    one = shared()
+    method = ENAS(one)
+    policy = method.policy
+
+    def log_p(path):
+        logits, _ = policy._logits(torch.tensor([5, *path[:-1]]))
+        return logits.log_softmax(1)[range(len(path)), path].sum()
+
+    def reward(path):
+        return 0.1 * path[0] + 0.05 * path[1] ** 2
+
+    head = policy._head.bias
+    exact = torch.autograd.grad(sum(log_p([a, b]).exp() * reward([a, b]) for a in range(5) for b in range(5)), head)[0]
+    with torch.no_grad():
+        first = policy._logits(torch.tensor([5]))[0][0].softmax(0)
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(1_500):
+        path = policy.sample(rng.random(6))[:2]
+        found.append(torch.autograd.grad(log_p(path) * (reward(path) - 0.5), head)[0])
+    found = torch.stack(found)
+    error = found.std(dim=0) / len(found) ** 0.5
+    assert first.sum() == pytest.approx(1.0)
+    assert ((found.mean(dim=0) - exact).abs() < 4.5 * error + 1e-9).all()
+
+
+def test_beta_decay_grows():
+    one = shared()
+    method = BetaDARTS(one)
+    plain = method.gradient(batch(1), batch(2))
+    one.progress = 1.0
+    grown = method.gradient(batch(1), batch(2))
+    torch.testing.assert_close(grown - plain, MOST / 6 * method.probabilities().to(grown), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_method_learns_what_it_is_shown(name):
+    one = shared(replace(TINY, samples=10), momentum=0.9)
+    method, train = LEARNERS[name](one), batch(1, 32)
+    one.net.float()
+    train = Batch(train.images.float(), train.labels)
+    uniform = torch.full((6, 5), 0.2)
+    with torch.no_grad():
+        before = one.loss(train, uniform).item()
+    for _ in range(30):
+        method.step(train, train)
+    with torch.no_grad():
+        assert one.loss(train, uniform).item() < before
+    assert isinstance(method.current(), Cell)
+    assert isinstance(method.final([train]), Cell)
+    torch.testing.assert_close(method.probabilities().double().sum(dim=1), torch.ones(6, dtype=torch.float64))
+
+
+@pytest.fixture(scope="module")
+def images():
+    rng, splits = np.random.default_rng(0), {}
+    for split in ("train", "valid"):
+        labels = rng.integers(3, size=64)
+        pictures = rng.normal(size=(64, 3, 8, 8)).astype(np.float32)
+        pictures[np.arange(64), labels] += 2.0
+        splits[split] = Split(pictures, labels)
+    return ImageSet("colours", 3, splits, (0.0,) * 3, (1.0,) * 3)
+
+
+SHORT = replace(TINY, epochs=3, batch_size=32, samples=5, flip=False, crop_padding=0)
+
+
+class StopError(Exception):
+    """In the place of a kill."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_search_that_was_stopped_comes_to_the_same_bytes(method, images, tmp_path):
+    whole, stopped = tmp_path / "whole.jsonl", tmp_path / "stopped.jsonl"
+    found = search(method, SHORT, images, whole)
+
+    def stop(done, total):
+        if done == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        search(method, SHORT, images, stopped, progress=stop)
+    assert search(method, SHORT, images, stopped) == found
+    assert stopped.read_bytes() == whole.read_bytes()
+    header, *rows, last = map(json.loads, whole.read_text().splitlines())
+    assert header["method"] == method
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert all(0 <= row["skips"] <= 6 and len(row["entropy"]) == 6 for row in rows)
+    assert last == {"found": found.index}
+    assert not stopped.with_name("stopped.jsonl.checkpoint").exists()
+
+
+def test_a_checkpoint_of_another_search_or_a_damaged_one_is_refused(images, tmp_path):
+    out, checkpoint = tmp_path / "some.jsonl", tmp_path / "some.jsonl.checkpoint"
+
+    def stop(done, total):
+        raise StopError
+
+    with pytest.raises(StopError):
+        search("gdas", SHORT, images, out, progress=stop)
+    with pytest.raises(NB201Error, match="is of another search"):
+        search("gdas", SHORT, images, out, seed=1)
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    with pytest.raises(NB201Error, match="is no checkpoint"):
+        search("gdas", SHORT, images, out)
+    out.touch()
+    with pytest.raises(NB201Error, match="exists already"):
+        search("gdas", SHORT, images, out)
+    with pytest.raises(NB201Error, match="method must be one of rsps, darts-1"):
+        search("darts", SHORT, images, tmp_path / "other.jsonl")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda lines: lines[:2],
+        lambda lines: [lines[0].replace("method", "way"), *lines[1:]],
+        lambda lines: [*lines[:-1], '{"found": 15625}'],
+        lambda lines: [lines[0], lines[2], *lines[2:]],
+        lambda lines: [lines[0], lines[1].replace("entropy", "order"), *lines[2:]],
+        lambda lines: [lines[0], "[" * 10_000, *lines[2:]],
+        lambda lines: ["[]", *lines[1:]],
+    ],
+)
+def test_a_file_that_is_no_trajectory_is_refused(spoil, images, tmp_path):
+    out = tmp_path / "some.jsonl"
+    search("rsps", SHORT, images, out)
+    assert read_trajectory(out).cells.shape == (3,)
+    out.write_text("".join(f"{line}\n" for line in spoil(out.read_text().splitlines())))
+    with pytest.raises(TableFormatError, match="is no search by weight sharing"):
+        read_trajectory(out)
+
+
+def run_command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["nb201", "oneshot", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
+
+
+def test_the_command_finds_a_cell_and_judges_it_by_the_table(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "found.jsonl"
+    assert run_command(monkeypatch, "rsps", "--epochs", 1, "--table", "mini", "--out", out) == 0
+    shown, trajectory = capsys.readouterr().out, read_trajectory(out)
+    accuracy = open_table("mini").accuracy("digits")
+    assert f"found {trajectory.found.index}  {trajectory.found.arch}" in shown
+    assert (
+        f"found: {100 * accuracy[trajectory.found.index]:.2f} %; the best cell has {100 * accuracy.max():.2f} %"
+        in shown
+    )
+    np.testing.assert_array_equal(trajectory.column(open_table("mini")), accuracy.astype(float))
+    assert run_command(monkeypatch, "rsps", "--table", "published", "--out", tmp_path / "other.jsonl") == 2
+    assert "has not the images digits" in capsys.readouterr().err
