@@ -19,7 +19,7 @@ from nb201_env import NB201Error, open_table
 from nb201_env.files import locked, replacing
 
 SIGNALS = int(os.environ.get("NB201_SIGNALS", "0"))
-"""Rounds over all signals for each command; 0 for one signal alone. `make test-hostile` does more."""
+"""Rounds over all signals for each command; 0 for one signal and two jobs alone. `make test-hostile` does more."""
 
 WRITERS = int(os.environ.get("NB201_WRITERS", "1"))
 """Rounds of two writers for each command."""
@@ -122,7 +122,7 @@ def litter(folder, kept):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for orphans in /proc")
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, 2] if SIGNALS else [2])
 @pytest.mark.parametrize("name", ["import", "bench", "generate"])
 def test_signals_at_random_moments(name, jobs, work, tmp_path):
     if name not in commands(work, jobs):
