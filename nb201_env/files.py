@@ -168,7 +168,10 @@ def cache_folder() -> Path:
     """Where copies of what comes from the network are kept: `$NB201_CACHE`, or the system's place for caches."""
     if given := os.environ.get("NB201_CACHE"):
         return Path(given)
-    import pooch
+    try:
+        import pooch
+    except ImportError:
+        raise NB201Error("what comes from the network needs pooch: pip install 'nb201-env[remote]'") from None
 
     return Path(pooch.os_cache("nb201_env"))
 

@@ -98,6 +98,14 @@ def test_what_cannot_be_fetched_is_one_clear_error(server, tmp_path, name, mirro
         fetch(name, tmp_path / "fetched.zarr", mirror and mirror.format(url=server.url))
 
 
+def test_without_pooch_the_fix_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    for cache in ("", str(tmp_path)):
+        monkeypatch.setenv("NB201_CACHE", cache)
+        with pytest.raises(NB201Error, match=r"needs pooch: pip install 'nb201-env\[remote\]'"):
+            fetch("nats-tss", tmp_path / "fetched.zarr")
+
+
 def test_no_file_leaves_the_folder(server, tmp_path):
     evil = tmp_path / "evil.tar"
     with tarfile.open(evil, "w") as tar:
