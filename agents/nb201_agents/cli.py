@@ -229,14 +229,11 @@ def oneshot(
     require("oneshot", "torch", extra="generator")
     from nb201_generator.images import load_images
 
-    from nb201_agents.oneshot.recipe import RECIPES
+    from nb201_agents.oneshot.recipe import checked_recipe
     from nb201_agents.oneshot.search import search
     from nb201_agents.oneshot.trajectory import read_trajectory
 
-    checks.one_of("recipe", recipe, tuple(RECIPES))
-    chosen = replace(RECIPES[recipe], running=running)
-    if epochs is not None:
-        chosen = replace(chosen, epochs=checks.whole("epochs", epochs, 1, 10**5))
+    chosen = checked_recipe(recipe, epochs, running)
     opened = None if table is None else open_table(table)
     loaded = load_images(images, data)
     if opened is not None and loaded.name not in opened.datasets:  # before anything is trained
@@ -247,8 +244,12 @@ def oneshot(
     if opened is not None:
         trajectory = read_trajectory(Path(out))
         accuracy = trajectory.column(opened)
-        for epoch, cell in enumerate(trajectory.cells.tolist(), start=1):
-            typer.echo(f"epoch {epoch}: cell {cell}, {100 * accuracy[cell]:.2f} %, {trajectory.skips[epoch - 1]} skips")
+        seconds, skips = trajectory.seconds(opened), trajectory.skips
+        for epoch, cell in enumerate(trajectory.cells.tolist()):
+            typer.echo(
+                f"epoch {epoch + 1}: cell {cell}, {100 * accuracy[cell]:.2f} %, {skips[epoch]} skips, "
+                f"{seconds[epoch]:,.1f} simulated seconds"
+            )
         typer.echo(f"found: {100 * accuracy[found.index]:.2f} %; the best cell has {100 * np.nanmax(accuracy):.2f} %")
 
 

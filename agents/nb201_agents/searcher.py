@@ -37,10 +37,18 @@ GROUP = "nb201.searchers"
 
 
 class Query(NamedTuple):
-    """A cell's index and the epoch at which to evaluate it, None for the task's."""
+    """What a searcher asks for.
+
+    Attributes:
+        cell: its index.
+        epoch: at which to evaluate it, None for the task's.
+        seconds: simulated seconds that the searcher itself used to find out what to ask, beside all queries: those of a
+            supernet's training. They are charged to the budget before the query is.
+    """
 
     cell: int
     epoch: int | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,9 @@ class Task:
         objectives: what counts beside accuracy; see `nb201_env.simulation.objectives.Objectives`.
         start: cells to ask for before any that a searcher would draw at random, the first first.
         columns: of the table's own, by name, (15625,), NaN where missing: scores that cost no training, latencies.
+        train_seconds: simulated seconds of each cell's training to the last epoch, (15625,), NaN where absent; empty if
+            nobody says.
+        image_hashes: SHA-256 of the images of each split that cells are trained on; empty if nobody says.
     """
 
     dataset: str
@@ -68,6 +79,8 @@ class Task:
     objectives: Objectives | None = field(default=None, compare=False)
     start: tuple[int, ...] = ()
     columns: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict, compare=False)
+    train_seconds: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), compare=False)
+    image_hashes: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @cached_property
     def cells(self) -> npt.NDArray[np.intp]:

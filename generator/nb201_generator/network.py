@@ -6,6 +6,10 @@ Names of modules are those of the official checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -78,7 +82,44 @@ class ResidualBlock(nn.Module):
         return self.conv_b(self.conv_a(x)) + self.downsample(x)  # type: ignore[no-any-return]
 
 
-class Network(nn.Module):
+class Skeleton(nn.Module):
+    """What is around the cells: three stages that repeat a cell, between a stem and a classifier.
+
+    Args:
+        make_cell: a cell of a width, which leaves shapes as they are.
+        num_classes: width of the classifier.
+        channels: width of the first stage; the second and third are twice and four times as wide.
+        cells_per_stage: how often each stage repeats the cell.
+    """
+
+    def __init__(self, make_cell: Callable[[int], nn.Module], num_classes: int, channels: int, cells_per_stage: int):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        blocks: list[nn.Module] = []
+        for stage in range(3):
+            width = channels * 2**stage
+            if stage:
+                blocks.append(ResidualBlock(width // 2, width))
+            blocks += [make_cell(width) for _ in range(cells_per_stage)]
+        self.cells = nn.ModuleList(blocks)
+        self.lastact = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.classifier = nn.Linear(width, num_classes)
+
+    def logits(self, images: Tensor, *choice: Any) -> Tensor:
+        """Logits (batch, num_classes) of images (batch, 3, size, size), size a multiple of 4.
+
+        Args:
+            images: normalised.
+            choice: handed to every cell.
+        """
+        x = self.stem(images)
+        for block in self.cells:
+            x = block(x) if isinstance(block, ResidualBlock) else block(x, *choice)
+        features = functional.adaptive_avg_pool2d(self.lastact(x), 1).flatten(1)
+        return self.classifier(features)  # type: ignore[no-any-return]
+
+
+class Network(Skeleton):
     """The network of a cell.
 
     Args:
@@ -89,22 +130,8 @@ class Network(nn.Module):
     """
 
     def __init__(self, cell: Cell, num_classes: int = 10, channels: int = 16, cells_per_stage: int = 5):
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
-        blocks: list[nn.Module] = []
-        for stage in range(3):
-            width = channels * 2**stage
-            if stage:
-                blocks.append(ResidualBlock(width // 2, width))
-            blocks += [CellModule(cell, width) for _ in range(cells_per_stage)]
-        self.cells = nn.ModuleList(blocks)
-        self.lastact = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-        self.classifier = nn.Linear(width, num_classes)
+        super().__init__(partial(CellModule, cell), num_classes, channels, cells_per_stage)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, num_classes) of images (batch, 3, size, size), size a multiple of 4."""
-        x = self.stem(images)
-        for block in self.cells:
-            x = block(x)
-        features = functional.adaptive_avg_pool2d(self.lastact(x), 1).flatten(1)
-        return self.classifier(features)  # type: ignore[no-any-return]
+        return self.logits(images)

@@ -216,6 +216,22 @@ class Oracle:
         self._consider(index, rung, accuracy, worth)
         return Evaluation(index, column.rungs[rung], accuracy, price, column.numbers.item(place), True, repeat, worth)
 
+    def spend(self, seconds: float) -> bool:
+        """Charge the search for what is no query, such as the training of a supernet; whether that fits the budget.
+
+        Where it does not, the search ends, as by a query that does not fit.
+
+        Raises:
+            NB201Error: if `seconds` is no finite number from 0.
+        """
+        seconds = checks.number("seconds", seconds, 0.0)
+        if self.exhausted or (self._stops_before and self.seconds_used + seconds > self._budget):
+            self.exhausted = True
+            return False
+        self.seconds_used += seconds
+        self.exhausted = not self._stops_before and self.seconds_used >= self._budget
+        return True
+
     def evaluate(self, cells: npt.ArrayLike | Sequence[Any], epoch: int | None = None) -> Evaluations:
         """Query a batch in order. Once one does not fit the budget, it and all later ones are not observed.
 

@@ -10,9 +10,14 @@ import pytest
 
 from nb201_env import Cell, NB201Error, TableFormatError, open_table
 from nb201_env.cli import main
+from nb201_env.space import NONE
 
 torch = pytest.importorskip("torch")
 
+from nb201_agents.harness.report import write_report  # noqa: E402
+from nb201_agents.harness.results import read_runs  # noqa: E402
+from nb201_agents.harness.validate import validate  # noqa: E402
+from nb201_agents.oneshot.cost import seconds_of_parts, work_of  # noqa: E402
 from nb201_agents.oneshot.method import Batch, Shared  # noqa: E402
 from nb201_agents.oneshot.methods import darts  # noqa: E402
 from nb201_agents.oneshot.methods.beta_darts import MOST, BetaDARTS  # noqa: E402
@@ -26,6 +31,7 @@ from nb201_agents.oneshot.recipe import OneShotRecipe  # noqa: E402
 from nb201_agents.oneshot.search import METHODS, search  # noqa: E402
 from nb201_agents.oneshot.supernet import Supernet  # noqa: E402
 from nb201_agents.oneshot.trajectory import read_trajectory  # noqa: E402
+from nb201_agents.searcher import Task, make_agent  # noqa: E402
 from nb201_generator.images import ImageSet, Split  # noqa: E402
 
 LEARNERS = {"rsps": RSPS, "setn": SETN, "darts-1": DARTS, "gdas": GDAS, "drnas": DrNAS, "beta-darts": BetaDARTS,
@@ -253,7 +259,7 @@ def images():
     return ImageSet("colours", 3, splits, (0.0,) * 3, (1.0,) * 3)
 
 
-SHORT = replace(TINY, epochs=3, batch_size=32, samples=5, flip=False, crop_padding=0)
+SHORT = replace(TINY, epochs=3, batch_size=32, samples=5, controller_steps=2, flip=False, crop_padding=0)
 
 
 class StopError(Exception):
@@ -277,7 +283,11 @@ def test_a_search_that_was_stopped_comes_to_the_same_bytes(method, images, tmp_p
     assert header["method"] == method
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     assert all(0 <= row["skips"] <= 6 and len(row["entropy"]) == 6 for row in rows)
-    assert last == {"found": found.index}
+    assert last["found"] == found.index
+    # the loss of the weights, that of the alphas, and what the second order or ENAS's controller needs beside
+    passes = {"rsps": 1, "darts-2": 5, "enas": 1 + 2 * 20 * 32 / 3 / 64}.get(method, 2)
+    assert rows[-1]["work"][0] == pytest.approx(passes * 192)
+    assert last["work"][0] == pytest.approx(passes * 192 + (5 * 32 / 3 if method in ("rsps", "setn", "enas") else 0))
     assert not stopped.with_name("stopped.jsonl.checkpoint").exists()
 
 
@@ -322,8 +332,8 @@ def test_a_file_that_is_no_trajectory_is_refused(spoil, images, tmp_path):
         read_trajectory(out)
 
 
-def run_command(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["nb201", "oneshot", *map(str, arguments)])
+def run_command(monkeypatch, *arguments, command="oneshot"):
+    monkeypatch.setattr(sys, "argv", ["nb201", command, *map(str, arguments)])
     with pytest.raises(SystemExit) as end:
         main()
     return end.value.code
@@ -342,3 +352,65 @@ def test_the_command_finds_a_cell_and_judges_it_by_the_table(tmp_path, monkeypat
     np.testing.assert_array_equal(trajectory.column(open_table("mini")), accuracy.astype(float))
     assert run_command(monkeypatch, "rsps", "--table", "published", "--out", tmp_path / "other.jsonl") == 2
     assert "has not the images digits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "ImageNet16-120"])
+def test_seconds_of_parts_add_up_to_those_of_cells(dataset):
+    """On the published table, whose seconds are the official formula's."""
+    seconds = open_table("published").train_seconds(dataset)
+    parts = seconds_of_parts(seconds.astype(float), 1)
+    assert (parts >= 0).all()
+    cells = [index for index in range(0, 15625, 97) if NONE not in Cell(index).ops]
+    found = np.array([work_of(Cell(index).ops) @ parts for index in cells])
+    np.testing.assert_allclose(found, seconds[cells], rtol=0.2)
+    assert np.corrcoef(found, seconds[cells])[0, 1] > 0.99
+    assert parts @ work_of(None) > found.max()
+
+
+def test_seconds_of_parts_are_found_again():
+    known = np.concatenate(([3.0], np.tile([0.0, 0.0, 1.0, 2.0, 0.5], 6)))
+    seconds = np.array([work_of(Cell(index).ops) @ known for index in range(15625)])
+    seconds[::7] = np.nan
+    np.testing.assert_allclose(seconds_of_parts(10 * seconds, 10), known, atol=1e-9)
+    with pytest.raises(NB201Error, match="does not say the seconds of enough cells"):
+        seconds_of_parts(np.zeros(0), 10)
+
+
+def test_a_comparison_charges_the_supernet(tmp_path, monkeypatch, capsys):
+    out, agent = tmp_path / "results", "rsps(epochs=2)"
+    rules = ("--table", "mini", "--dataset", "digits", "--runs", 2, "--out", out)
+    assert run_command(monkeypatch, "--agents", agent, *rules, "--budget", 200, command="bench") == 0
+    for run in read_runs(out)["digits", agent]:
+        assert run.cell.size == 1
+        assert 0 < run.header["trajectory"][0]["seconds"] < run.header["trajectory"][-1]["seconds"] < run.spent[0]
+        assert run.ended[0] == run.spent[0] + run.seconds[0] < 200
+        assert run.would_take.tolist() == [row["cell"] for row in run.header["trajectory"]]
+    assert validate(out) == []
+    assert write_report(out, tmp_path / "report.html")
+    assert "epochs of the supernet" in (tmp_path / "report.html").read_text()
+    file = out / "digits" / f"{agent}.jsonl"
+    text = file.read_text()
+    for old, new in (('"spent": [[0', '"spent": [[1'), ('"spent": [[0,', '"spent": [[0, 0,'), ('"spent": [', '"spent": ["'),
+                     ('"trajectory": [{"epoch": 1', '"trajectory": [{"epoch": 2'), ('"trajectory": [', '"trajectory": [7,')):
+        assert old in text
+        file.write_text(text.replace(old, new))
+        with pytest.raises(NB201Error, match="is not a complete result file"):
+            read_runs(out)
+    spent = json.loads(text.splitlines()[0])["spent"][0][1]
+    file.write_text(text.replace(f'"spent": [[0, {spent}', '"spent": [[0, 500.0'))
+    assert "the search had ended by then" in validate(out)[0]
+
+
+def test_a_supernet_that_does_not_fit_the_budget_ends_the_search(tmp_path, monkeypatch):
+    out = tmp_path / "results"
+    rules = ("--table", "mini", "--dataset", "digits", "--runs", 1, "--out", out, "--budget", 1)
+    assert run_command(monkeypatch, "--agents", "darts-1(epochs=1)", *rules, command="bench") == 0
+    (run,) = read_runs(out)["digits", "darts-1(epochs=1)"]
+    assert run.cell.size == 0
+    assert run.would_take.size == 1
+
+
+def test_other_images_than_the_tables_are_refused():
+    task = Task("digits", 8, (8,), train_seconds=np.ones(15625), image_hashes={"train": "0" * 64})
+    with pytest.raises(NB201Error, match="the train images of digits are not those that"):
+        make_agent("rsps", task, np.random.default_rng(0))

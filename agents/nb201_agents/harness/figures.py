@@ -90,6 +90,30 @@ def profile_figure(truth: Truth, by_agent: ByAgent) -> str:
     return _svg(figure)
 
 
+def trajectory_figure(truth: Truth, by_agent: ByAgent) -> str:
+    """Accuracy by the table of what searches by weight sharing would have taken after each epoch; nothing without any.
+
+    As figures 7 and 8 of Dong and Yang, NAS-Bench-201, ICLR 2020.
+    """
+    searches = {agent: [run.would_take for run in runs if run.would_take.size] for agent, runs in by_agent.items()}
+    if not any(searches.values()):
+        return ""
+    figure, axes = _axes()
+    for agent, taken in sorted(searches.items()):
+        last = min(map(len, taken), default=0)
+        if not last:
+            continue
+        curves = np.array([truth.mean[cells[:last]] for cells in taken])
+        epochs, mean, deviation = np.arange(1, last + 1), curves.mean(axis=0), curves.std(axis=0)
+        (line,) = axes.plot(epochs, mean, label=agent, linewidth=1.4)
+        axes.fill_between(epochs, mean - deviation, mean + deviation, alpha=0.2, color=line.get_color(), linewidth=0)
+    axes.axhline(truth.mean[truth.best], color="0.5", linestyle=":", linewidth=1)
+    axes.set(xlabel="epochs of the supernet", ylabel="mean accuracy of the cell (%)", title=truth.dataset)
+    axes.grid(alpha=0.25)
+    axes.legend(fontsize="small", frameon=False)
+    return _svg(figure)
+
+
 def pareto_figure(truth: Truth, by_agent: ByAgent) -> str:
     """The table's exact front in error and the first cost, and what each agent's median run by hypervolume found."""
     figure, axes = _axes()

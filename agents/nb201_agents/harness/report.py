@@ -16,6 +16,7 @@ from nb201_agents.harness.figures import (
     pareto_figure,
     profile_figure,
     regret_figure,
+    trajectory_figure,
 )
 from nb201_agents.harness.results import Run, read_runs
 from nb201_agents.harness.summary import Overall, Summary, overall, summaries_of, warning
@@ -89,6 +90,7 @@ def write_report(
                 regret_figure(truth, by_agent, by_queries, "queries"),
                 profile_figure(truth, by_agent),
                 pareto_figure(truth, by_agent) if truth.cost else "",
+                trajectory_figure(truth, by_agent),
                 cells_figure(truth, {row.agent: by_agent[row.agent] for row in rows if row.dataset == dataset}),
             ]
         sections.append(_section(truth, [row for row in rows if row.dataset == dataset], figures, by_agent))

@@ -6,7 +6,7 @@ import json
 import lzma
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import numpy.typing as npt
 
+from nb201_agents.oneshot.trajectory import checked_epochs
 from nb201_env import NUM_CELLS, NB201Error, Rules, Table, checks, open_table
 from nb201_env.files import regular
 from nb201_env.simulation.column import MISSING, REWARD_SPLITS, TRIALS
@@ -59,7 +60,9 @@ class Run:
         started: simulated seconds on the wall at which each query began.
         ended: the same at which it was observed.
         number: which query it was, from 0, in the order in which they were charged.
+        spent: simulated seconds that the agent used by itself before each query, beside all queries.
         worth: what each cell is worth by the objectives, its reward where there are none.
+        would_take: of a search by weight sharing, the cell that it would have taken after each epoch; else empty.
     """
 
     header: dict[str, Any]
@@ -71,7 +74,9 @@ class Run:
     started: Floats
     ended: Floats
     number: Ints
+    spent: Floats
     worth: Floats
+    would_take: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @cached_property
     def incumbent(self) -> Ints:
@@ -87,8 +92,8 @@ class Run:
 
     @cached_property
     def seconds_used(self) -> Floats:
-        """Simulated GPU-seconds of the queries observed so far, after each."""
-        return np.cumsum(self.seconds)
+        """Simulated GPU-seconds used so far, after each query."""
+        return np.cumsum(self.seconds + self.spent)
 
     @cached_property
     def begun(self) -> Ints:
@@ -284,7 +289,8 @@ def _run(header: dict[str, Any], rows: list[Any], file: Path) -> Run:
         raise ValueError(f"the run of seed {header['seed']} has the row {rows[int(sound.argmin())]}")
     column: dict[str, Floats] = dict(zip(header["row"], values.T, strict=True))
     seconds = column["seconds"]
-    ended = column["started"] + seconds if "started" in column else np.cumsum(seconds)
+    spent = _spent(header)
+    ended = column["started"] + seconds if "started" in column else np.cumsum(seconds + spent)
     if (np.diff(ended) < 0).any():
         raise ValueError(f"the queries of the run of seed {header['seed']} are not in the order in which they ended")
     cells, epochs, trials = (column[name].astype(np.int64) for name in ROW[:3])
@@ -292,7 +298,31 @@ def _run(header: dict[str, Any], rows: list[Any], file: Path) -> Run:
     order = np.arange(len(rows)) if "number" not in column else column["number"].astype(np.int64)
     if not np.array_equal(np.sort(order), np.arange(len(rows))):
         raise ValueError(f"the queries of the run of seed {header['seed']} are not numbered from 0, each once")
-    return Run(header, cells, epochs, trials, reward, seconds, started, ended, order, column.get("worth", reward))
+    worth = column.get("worth", reward)
+    would_take = _trajectory(header)
+    return Run(header, cells, epochs, trials, reward, seconds, started, ended, order, spent, worth, would_take)
+
+
+def _trajectory(header: dict[str, Any]) -> Ints:
+    """Cells that a search by weight sharing would have taken, by the header's rows for its epochs."""
+    rows = header.get("trajectory", [])
+    try:
+        return checked_epochs(rows)[0]
+    except (TypeError, KeyError, AttributeError):
+        raise ValueError(f"the header's trajectory is no list of epochs, {checks.shown(rows)}") from None
+
+
+def _spent(header: dict[str, Any]) -> Floats:
+    """Seconds that an agent used by itself before each query, by the header's list of numbers and seconds."""
+    spent, pairs = np.zeros(header["queries"]), header.get("spent", [])
+    if not isinstance(pairs, list) or len(pairs) > spent.size:
+        raise ValueError(f"the header's spent is no list of as many pairs as queries, {checks.shown(pairs)}")
+    for pair in pairs:
+        number, seconds = _checked_row(pair) if isinstance(pair, list) and len(pair) == 2 else (-1, 0)
+        if type(number) is not int or not 0 <= number < spent.size or not 0 <= seconds <= MAX_SECONDS:
+            raise ValueError(f"the header says {checks.shown(pair)} where a query's number and seconds should be")
+        spent[number] = seconds
+    return spent
 
 
 _RANGES = {

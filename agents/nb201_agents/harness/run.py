@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -65,16 +65,28 @@ class RecordQueries(gym.Wrapper[Any, Any, Any, Any]):
             self.results.append(Evaluation(cell, info["epoch"], accuracy, seconds, *about))
 
 
-def search(searcher: Searcher, oracle: Oracle) -> list[Evaluation]:
-    """Ask, observe and tell until the budget ends or the searcher has nothing left to ask; all that was observed."""
+def search(
+    searcher: Searcher, oracle: Oracle, spend: Callable[[int, float], None] = lambda number, seconds: None
+) -> list[Evaluation]:
+    """Ask, observe and tell until the budget ends or the searcher has nothing left to ask; all that was observed.
+
+    Args:
+        searcher: an algorithm.
+        oracle: a search that has just begun.
+        spend: called with the number of a query, from 0, and the seconds that the searcher used before it by itself.
+    """
     results: list[Evaluation] = []
     while not oracle.exhausted:
         query = searcher.ask()
         if query is None:
             break
+        if query.seconds and not oracle.spend(query.seconds):
+            break
         result = oracle.query(query.cell, query.epoch)
         if not result.observed:
             break
+        if query.seconds:
+            spend(len(results), query.seconds)
         searcher.tell(result)
         results.append(result)
     return results
@@ -88,6 +100,8 @@ def search_in_parallel(searcher: Searcher, oracle: Oracle, workers: int) -> list
             query = searcher.ask()
             if query is None:  # for now: what is running may bring more to ask
                 break
+            if query.seconds:
+                raise NB201Error("a searcher that uses seconds beside its queries searches alone: leave workers at 1")
             is_over = not pool.submit(query.cell, query.epoch)
         finished = pool.wait()
         if finished is None:
@@ -131,13 +145,14 @@ def run(agent_name: str, setup: Setup, seed: int) -> Made:
     oracle.new_search(seed)
     agent = make_agent(agent_name, task_of(setup), np.random.default_rng(seed))
     results: Sequence[Evaluation | Finished]
+    spent: list[list[float]] = []
     if not isinstance(agent, Searcher):
         results = learn(agent, setup, seed)
     elif setup.workers > 1:
         results = search_in_parallel(agent, oracle, setup.workers)
     else:
-        results = search(agent, oracle)
-    return _header(agent_name, agent, setup, seed, len(results)), results
+        results = search(agent, oracle, lambda number, seconds: spent.append([number, seconds]))
+    return _header(agent_name, agent, setup, seed, len(results)) | ({"spent": spent} if spent else {}), results
 
 
 def task_of(setup: Setup) -> Task:
@@ -153,6 +168,8 @@ def task_of(setup: Setup) -> Task:
         column.present,
         oracle.objectives,
         columns=columns_of(setup),
+        train_seconds=np.where(column.present, column.train[-1], np.nan),
+        image_hashes=column.table.attrs(column.dataset).get("image_hashes", {}),
     )
 
 
@@ -182,6 +199,8 @@ def _header(name: str, agent: Searcher | Learner, setup: Setup, seed: int, queri
         header["start"] = start
     if note := getattr(agent, "note", ""):
         header["note"] = note
+    if trajectory := getattr(agent, "trajectory", None):
+        header["trajectory"] = trajectory
     return header
 
 

@@ -121,7 +121,7 @@ class Truth:
         if run.workers > 1 or not self.seconds[self.present].all():
             return math.nan, math.nan
         reached = self.regret(run) <= self.trial_deviation
-        used = np.cumsum(run.seconds * self.by_macs[run.cell])
+        used = np.cumsum(run.seconds * self.by_macs[run.cell] + run.spent)
         return float(used[reached.argmax()]) if reached.any() else math.inf, float(used[-1])
 
     def front(self, cells: npt.NDArray[np.intp] | None = None) -> Floats:

@@ -60,10 +60,12 @@ def problems_of(run: Run, oracle: Oracle) -> Iterator[str]:
         yield f"it says recipe {header['recipe']}, epoch {header['epoch']}, not {column.recipe}, {column.epoch}"
         return
     oracle.new_search(header["seed"])
-    columns = run.cell, run.epoch, run.trial, run.reward, run.seconds, run.worth
+    columns = run.spent, run.cell, run.epoch, run.trial, run.reward, run.seconds, run.worth
     rows = zip((run.begun + 1).tolist(), *(column[run.begun].tolist() for column in columns), strict=True)
-    for number, cell, epoch, trial, accuracy, seconds, worth in rows:
+    for number, spent, cell, epoch, trial, accuracy, seconds, worth in rows:
         try:
+            if spent:
+                oracle.spend(spent)
             found = oracle.query(cell, epoch)
         except NB201Error as error:
             yield f"row {number}: {error}"
@@ -77,7 +79,7 @@ def problems_of(run: Run, oracle: Oracle) -> Iterator[str]:
             return
     if problem := _worker_problem(run):
         yield problem
-    elif not _is_over(oracle):
+    elif not run.would_take.size and not _is_over(oracle):  # weight sharing asks for one cell, and no more
         yield (
             f"it ends after {oracle.n_queries} queries, with {oracle.seconds_left:,.0f} s left, enough for any cell of "
             f"{column.dataset}"

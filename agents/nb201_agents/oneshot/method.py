@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nb201_agents.oneshot.cost import EVALUATION, PARTS, Floats, work_of
 from nb201_agents.oneshot.recipe import OneShotRecipe
 from nb201_agents.oneshot.supernet import Supernet
 from nb201_env.space import EDGES, OPS, Cell
@@ -33,6 +34,7 @@ class Shared:
         recipe: how both are trained.
         rng: source of the randomness of choices.
         progress: share of the epochs that are done.
+        work: images that went through every part of the network so far, forwards and backwards, (31,); see `cost`.
     """
 
     net: Supernet
@@ -40,6 +42,7 @@ class Shared:
     recipe: OneShotRecipe
     rng: np.random.Generator
     progress: float = 0.0
+    work: Floats = field(default_factory=lambda: np.zeros(PARTS))
 
     def descend(self, loss: Tensor) -> None:
         """One step of the weights."""
@@ -50,12 +53,14 @@ class Shared:
         self.optimizer.step()
 
     def loss(self, batch: Batch, weights: Tensor | None = None, ops: Sequence[int] | None = None) -> Tensor:
-        """Mean cross-entropy of what is chosen."""
+        """Mean cross-entropy of what is chosen, whose gradient will be taken."""
+        self.work += len(batch.labels) * work_of(ops)
         return functional.cross_entropy(self.net(batch.images, weights, ops), batch.labels)
 
     @torch.no_grad()
     def accuracy(self, batch: Batch, ops: Sequence[int]) -> float:
         """Of a path, evaluated by the norms as the recipe has them."""
+        self.work += EVALUATION * len(batch.labels) * work_of(ops)
         self.net.eval()
         correct = self.net(batch.images, ops=ops).argmax(dim=1) == batch.labels
         self.net.train()
@@ -76,6 +81,9 @@ class Method(Protocol):
 
     def step(self, train: Batch, valid: Batch) -> None:
         """Learn from a batch for the weights and one for the choices."""
+
+    def after_epoch(self, batches: Iterator[Batch]) -> None:
+        """Learn from batches for the choices between two epochs, if that is the method's way."""
 
     def current(self) -> Cell:
         """The cell that the method would take now."""

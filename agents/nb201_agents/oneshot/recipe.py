@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from nb201_env import checks
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class OneShotRecipe:
         cells_per_stage: how often each stage repeats the cell.
         affine: whether norms within cells have a scale and a shift.
         running: whether they evaluate by running statistics.
+        controller_steps: of ENAS's controller after each epoch.
         samples: cells among which methods that sample choose the last one.
         flip: whether images are mirrored with probability one half.
         crop_padding: pixels of zeros around an image before a random crop; None for an eighth of its size.
@@ -40,6 +43,7 @@ class OneShotRecipe:
     cells_per_stage: int = 5
     affine: bool = False
     running: bool = False
+    controller_steps: int = 50
     samples: int = 100
     flip: bool = True
     crop_padding: int | None = None
@@ -47,6 +51,17 @@ class OneShotRecipe:
     def rate_at(self, progress: float) -> float:
         """Learning rate of the weights at a share of the epochs."""
         return self.least_rate + 0.5 * (self.learning_rate - self.least_rate) * (1 + math.cos(math.pi * progress))
+
+
+def checked_recipe(name: str, epochs: int | None, running: bool) -> OneShotRecipe:
+    """A recipe of `RECIPES`, with another number of epochs and kind of norms.
+
+    Raises:
+        NB201Error: if an argument is bad.
+    """
+    checks.one_of("recipe", name, tuple(RECIPES))
+    recipe = replace(RECIPES[name], running=checks.truth("running", running))
+    return recipe if epochs is None else replace(recipe, epochs=checks.whole("epochs", epochs, 1, 10**5))
 
 
 RECIPES = {

@@ -20,6 +20,7 @@ from nb201_generator.images import ImageSet
 from nb201_generator.recipe import Recipe
 from nb201_generator.train import DeviceImages
 
+from nb201_agents.oneshot.cost import Floats
 from nb201_agents.oneshot.method import Batch, Method, Shared
 from nb201_agents.oneshot.methods.beta_darts import BetaDARTS
 from nb201_agents.oneshot.methods.darts import DARTS
@@ -61,12 +62,13 @@ class Search:
         device: that trains.
 
     Attributes:
+        recipe: how supernet and method are trained.
         rows: one for each epoch that is done.
     """
 
     def __init__(self, method: str, recipe: OneShotRecipe, images: ImageSet, seed: int, device: str = "cpu"):
         torch.set_num_threads(1)  # images and nets of the no-download sets are too small for more
-        self._recipe, self.rows = recipe, list[dict[str, Any]]()
+        self.recipe, self.rows = recipe, list[dict[str, Any]]()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             sizes = images.num_classes, recipe.channels, recipe.cells_per_stage
@@ -92,13 +94,19 @@ class Search:
     def epoch(self) -> None:
         """One pass over the training images."""
         done = len(self.rows)
-        self._shared.progress = done / max(1, self._recipe.epochs - 1)
+        self._shared.progress = done / max(1, self.recipe.epochs - 1)
         for group in self._shared.optimizer.param_groups:
-            group["lr"] = self._recipe.rate_at(done / self._recipe.epochs)
+            group["lr"] = self.recipe.rate_at(done / self.recipe.epochs)
         self._shared.net.train()
         for train, valid in zip(self._batches(self._train), self._endless(self._valid), strict=False):
             self._method.step(train, valid)
+        self._method.after_epoch(self._endless(self._valid))
         self.rows.append(self._row())
+
+    @property
+    def work(self) -> Floats:
+        """Images that went through every part of the network so far, (31,)."""
+        return self._shared.work
 
     def _row(self) -> dict[str, Any]:
         cell, p = self._method.current(), self._method.probabilities().double().clamp_min(1e-12)
@@ -108,11 +116,18 @@ class Search:
             "cell": cell.index,
             "skips": cell.ops.count(SKIP),
             "entropy": [round(float(one), 6) for one in entropy],
+            "work": [round(one, 3) for one in self._shared.work.tolist()],
         }
 
     def final(self) -> Cell:
         """The cell that is found."""
         return self._method.final(list(self._batches(self._valid)))
+
+    def accuracy(self, cell: Cell) -> float:
+        """What the supernet makes of a cell on all validation images."""
+        batches = [Batch(*one) for one in self._valid.evaluation_batches("train")]
+        correct = [self._shared.accuracy(batch, cell.ops) * len(batch.labels) for batch in batches]
+        return sum(correct) / sum(len(batch.labels) for batch in batches)
 
     def state(self) -> dict[str, Any]:
         """All of it, for a checkpoint."""
@@ -121,6 +136,7 @@ class Search:
             "net": self._shared.net.state_dict(),
             "optimizer": self._shared.optimizer.state_dict(),
             "method": self._method.state(),
+            "work": self._shared.work.tolist(),
             "rng": json.dumps(self._shared.rng.bit_generator.state),
             "generator": self._generator.get_state(),
         }
@@ -131,6 +147,7 @@ class Search:
         self._shared.net.load_state_dict(state["net"])
         self._shared.optimizer.load_state_dict(state["optimizer"])
         self._method.restore(state["method"])
+        self._shared.work = np.array(state["work"])
         self._shared.rng.bit_generator.state = json.loads(state["rng"])
         self._generator.set_state(state["generator"])
 
@@ -164,6 +181,7 @@ def search(
     if out.exists():
         raise NB201Error(f"{out} exists already; remove it, or name another --out")
     about = {"method": method, "recipe": asdict(recipe), "images": images.name, "hashes": images.hashes(), "seed": seed}
+    about["train_images"] = len(images.splits["train"].labels)
     checkpoint, header = out.with_name(out.name + CHECKPOINT), json.dumps(about)
     with locked(out):
         running = Search(method, recipe, images, seed, device)
@@ -175,7 +193,7 @@ def search(
                 torch.save({"header": header, **running.state()}, fragment)
             progress(len(running.rows), recipe.epochs)
         found = running.final()
-        lines = [header, *(json.dumps(row) for row in running.rows), json.dumps({"found": found.index})]
+        lines = [header, *(json.dumps(row) for row in running.rows), json.dumps({"found": found.index, "work": running.work.round(3).tolist()})]
         with replacing(out) as fragment:
             fragment.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         checkpoint.unlink(missing_ok=True)

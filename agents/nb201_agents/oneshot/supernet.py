@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from nb201_generator.network import Network, ResidualBlock, make_op
+from nb201_generator.network import Network, ResidualBlock, Skeleton, make_op
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nb201_env.space import EDGES, OPS, Cell
 
@@ -46,7 +45,7 @@ class SharedCell(nn.Module):
         return chosen * own + (weights[edge].sum() - own)
 
 
-class Supernet(nn.Module):
+class Supernet(Skeleton):
     """The network of all cells.
 
     Args:
@@ -65,19 +64,11 @@ class Supernet(nn.Module):
         affine: bool = False,
         running: bool = False,
     ):
-        super().__init__()
+        super().__init__(
+            lambda width: with_norms(SharedCell(width), affine, running), num_classes, channels, cells_per_stage
+        )
         self.sizes = num_classes, channels, cells_per_stage
         self.norms = affine, running
-        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
-        blocks: list[nn.Module] = []
-        for stage in range(3):
-            width = channels * 2**stage
-            if stage:
-                blocks.append(ResidualBlock(width // 2, width))
-            blocks += [with_norms(SharedCell(width), affine, running) for _ in range(cells_per_stage)]
-        self.cells = nn.ModuleList(blocks)
-        self.lastact = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-        self.classifier = nn.Linear(width, num_classes)
 
     def forward(self, images: Tensor, weights: Tensor | None = None, ops: Sequence[int] | None = None) -> Tensor:
         """Logits (batch, num_classes) of images (batch, 3, size, size).
@@ -87,12 +78,7 @@ class Supernet(nn.Module):
             weights: of the ops of each edge, (6, 5). Without `ops`, an edge is the sum of its ops by them.
             ops: one an edge: a path. With weights, each op is multiplied by its own.
         """
-        x = self.stem(images)
-        for block in self.cells:
-            x = block(x, weights, ops) if isinstance(block, SharedCell) else block(x)
-        features = functional.adaptive_avg_pool2d(self.lastact(x), 1).flatten(1)
-        logits: Tensor = self.classifier(features)
-        return logits
+        return self.logits(images, weights, ops)
 
     @torch.no_grad()
     def network_of(self, cell: Cell) -> Network:

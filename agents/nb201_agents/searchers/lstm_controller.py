@@ -56,7 +56,7 @@ class LSTMController:
         reward = 100.0 * result.worth
         before = reward if self._baseline is None else self._baseline
         self._baseline = self._momentum * before + (1 - self._momentum) * reward
-        self._policy.learn(ALL_OPS[result.index].tolist(), reward - self._baseline)
+        self._policy.learn([ALL_OPS[result.index].tolist()], [reward - self._baseline])
 
 
 class Policy:
@@ -98,14 +98,15 @@ class Policy:
         return ops[1:]
 
     @one_thread()
-    def learn(self, ops: list[int], advantage: float) -> None:
-        """Make a cell likelier by its advantage."""
-        logits, _ = self._logits(self._torch.tensor([len(OPS), *ops[:-1]]))
-        log_p = logits.log_softmax(1)
-        entropy = -(log_p.exp() * log_p).sum()
-        chosen = log_p[range(len(ops)), ops].sum()
+    def learn(self, cells: list[list[int]], advantages: list[float]) -> None:
+        """Make cells likelier by their advantages: a step along the mean of their gradients."""
+        ops = self._torch.tensor(cells).T  # edge by cell, as the LSTM has them
+        before = self._torch.cat((self._torch.full_like(ops[:1], len(OPS)), ops[:-1]))
+        log_p = self._logits(before)[0].log_softmax(2)
+        entropy = -(log_p.exp() * log_p).sum(dim=(0, 2))
+        chosen = log_p.gather(2, ops[:, :, None])[:, :, 0].sum(dim=0)
         self._optimizer.zero_grad()
-        (-chosen * advantage - _ENTROPY * entropy).backward()
+        (-chosen * self._torch.tensor(advantages) - _ENTROPY * entropy).mean().backward()
         self._optimizer.step()
 
     def state(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -85,6 +85,9 @@ class DARTS:
     def _move(self, parameters: list[nn.Parameter], before: list[Tensor], along: Sequence[Tensor], size: float) -> None:
         for parameter, start, one in zip(parameters, before, along, strict=True):
             parameter.copy_(start + size * one)
+
+    def after_epoch(self, batches: Iterator[Batch]) -> None:
+        """Nothing: it learns at every step."""
 
     def current(self) -> Cell:
         """The likeliest op of each edge."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +15,12 @@ from nb201_env.space import EDGES, Cell
 RATE, DECAY = 1e-3, 0.99
 """Learning rate of the controller and decay of its baseline, as NAS-Bench-201 and NATS-Bench set them."""
 
+PATHS = 20
+"""Of which each step of the controller takes the mean gradient, as there."""
+
 
 class ENAS:
-    """Weights learn on paths of a controller, which learns by REINFORCE from their accuracies on validation batches."""
+    """An epoch of weights on paths of a controller, then steps of the controller by REINFORCE, and so on."""
 
     def __init__(self, shared: Shared):
         self._shared = shared
@@ -29,14 +32,24 @@ class ENAS:
         return self.policy.sample(self._shared.rng.random(len(EDGES)))
 
     def step(self, train: Batch, valid: Batch) -> None:
-        """One step of the weights on a path, then one of the controller on another."""
+        """One step of the weights on a path."""
         self._shared.descend(self._shared.loss(train, ops=self._path()))
-        path = self._path()
-        reward = self._shared.accuracy(valid, path)
-        before = reward if self._baseline is None else self._baseline
-        self._baseline = DECAY * before + (1 - DECAY) * reward
-        self.policy.learn(path, reward - self._baseline)
-        self._cell = Cell.parse(path)
+
+    def after_epoch(self, batches: Iterator[Batch]) -> None:
+        """Steps of the controller, each by the mean gradient of some paths, each on one batch."""
+        for _ in range(self._shared.recipe.controller_steps):
+            self.learn([next(batches) for _ in range(PATHS)])
+
+    def learn(self, batches: Sequence[Batch]) -> None:
+        """One step of the controller, on a path for each batch."""
+        paths, advantages = [self._path() for _ in batches], []
+        for path, batch in zip(paths, batches, strict=True):
+            reward = self._shared.accuracy(batch, path)
+            before = reward if self._baseline is None else self._baseline
+            self._baseline = DECAY * before + (1 - DECAY) * reward
+            advantages.append(reward - self._baseline)
+        self.policy.learn(paths, advantages)
+        self._cell = Cell.parse(paths[-1])
 
     def current(self) -> Cell:
         """The last path of the controller."""

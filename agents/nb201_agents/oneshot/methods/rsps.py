@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,9 @@ class RSPS:
         path = self._shared.uniform_path()
         self._shared.descend(self._shared.loss(train, ops=path))
         self._cell = Cell.parse(path)
+
+    def after_epoch(self, batches: Iterator[Batch]) -> None:
+        """Nothing: it learns at every step."""
 
     def current(self) -> Cell:
         """The path of the last step: the method prefers none while it trains."""

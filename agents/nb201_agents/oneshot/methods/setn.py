@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,9 @@ class SETN:
         self._shared.descend(self._shared.loss(train, ops=self._shared.uniform_path()))
         loss = self._shared.loss(valid, weights=self.alphas.softmax())
         self.alphas.descend(torch.autograd.grad(loss, self.alphas.values)[0])
+
+    def after_epoch(self, batches: Iterator[Batch]) -> None:
+        """Nothing: it learns at every step."""
 
     def current(self) -> Cell:
         """The likeliest op of each edge."""

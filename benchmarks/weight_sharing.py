@@ -1,0 +1,124 @@
+"""What weight sharing finds, and how well it ranks: `python benchmarks/weight_sharing.py OUT.jsonl --seeds 5 --jobs 2`.
+
+Every method searches data sets of a table with several seeds and both kinds of norms. After each search its supernet
+ranks cells, drawn from all and from the best tenth, by their accuracy on all validation images; Spearman's correlation
+with the table's is what is kept. One line of OUT is one search; those that are there are not made again. With
+`--show`, prints what the lines come to, beside random and local search at the same simulated seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mini_gate import spearman
+from nb201_agents.harness.run import run_many
+from nb201_agents.harness.setup import Setup
+from nb201_agents.oneshot.cost import seconds_of_parts
+from nb201_agents.oneshot.recipe import checked_recipe
+from nb201_agents.oneshot.search import METHODS, Search
+from nb201_generator.images import load_images
+
+from nb201_env import Cell, Column
+
+CELLS, TOP = 200, 0.1
+SEARCHES = 500
+KEYS = "method", "dataset", "running", "seed"
+
+
+def searched(task: tuple[str, str, str, bool, int]) -> dict[str, Any]:
+    """One search and its ranks."""
+    table, method, dataset, running, seed = task
+    images, column = load_images(dataset), Column.open(table, dataset, trial="mean")
+    search = Search(method, checked_recipe("mini", None, running), images, seed)
+    for _ in range(search.recipe.epochs):
+        search.epoch()
+    parts = seconds_of_parts(column.train[-1], column.epoch * len(images.splits["train"].labels))
+    ends, found = [parts @ np.array(row["work"]) for row in search.rows], search.final()
+    seconds = float(parts @ search.work)
+    order, rng = np.argsort(-column.mean), np.random.default_rng(seed)
+    best = order[: int(TOP * len(order))]
+    ranks = {}
+    for name, among in (("all", order), ("best tenth", best)):
+        cells = rng.choice(among, CELLS, replace=False)
+        ranks[name] = spearman(np.array([search.accuracy(Cell(int(cell))) for cell in cells]), column.mean[cells])
+    return {
+        **dict(zip(KEYS, (method, dataset, running, seed), strict=True)),
+        "found": found.index,
+        "accuracy": 100 * float(column.mean[found.index]),
+        "regret": 100 * float(column.mean.max() - column.mean[found.index]),
+        "seconds": seconds,
+        "ranks": ranks,
+        "cells": [row["cell"] for row in search.rows],
+        "skips": [row["skips"] for row in search.rows],
+        "entropy": [float(np.mean(row["entropy"])) for row in search.rows],
+        "ends": ends,
+    }
+
+
+def regret_at(table: str, dataset: str, agent: str, seconds: float) -> tuple[float, float]:
+    """Mean and deviation over searches of the regret of another agent's incumbent, in points, after some seconds."""
+    column = Column.open(table, dataset, trial="mean")
+    runs = run_many(agent, Setup(table, dataset, budget=seconds), range(SEARCHES))
+    incumbents = [max(results, key=lambda one: one.worth).index for _, results in runs if results]
+    regrets = 100 * (column.mean.max() - column.mean[incumbents])
+    return float(regrets.mean()), float(regrets.std())
+
+
+def show(table: str, lines: Iterable[dict[str, Any]]) -> None:
+    groups = defaultdict(list)
+    for line in lines:
+        groups[line["dataset"], line["running"], line["method"]].append(line)
+    for (dataset, running, method), rows in sorted(groups.items()):
+        accuracy, regret, seconds, skips = (
+            np.array([row[name] for row in rows]) for name in ("accuracy", "regret", "seconds", "skips")
+        )
+        ranks = {name: np.mean([row["ranks"][name] for row in rows]) for name in ("all", "best tenth")}
+        random, local = (regret_at(table, dataset, agent, seconds.mean())[0] for agent in ("random", "local-search"))
+        print(
+            f"| {dataset} | {'running' if running else 'batch'} | {method} | {len(rows)} | {accuracy.mean():.2f} ± "
+            f"{accuracy.std():.2f} | {regret.mean():.2f} | {random:.2f} | {local:.2f} | {seconds.mean():.1f} | "
+            f"{skips[:, -1].mean():.1f} | {ranks['all']:.2f} | {ranks['best tenth']:.2f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--table", default="mini")
+    parser.add_argument("--datasets", default="digits,gratings")
+    parser.add_argument("--seeds", type=int, default=5, help="in the main mode of norms, by the batch's statistics")
+    parser.add_argument("--running-seeds", type=int, default=2, help="by running statistics")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--show", action="store_true")
+    args = parser.parse_args()
+    lines = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
+    if args.show:
+        show(args.table, lines)
+        return
+    known = {tuple(line[key] for key in KEYS) for line in lines}
+    tasks = [
+        (args.table, method, dataset, running, seed)
+        for running, seeds in ((False, args.seeds), (True, args.running_seeds))
+        for seed in range(seeds)
+        for dataset in args.datasets.split(",")
+        for method in METHODS
+        if (method, dataset, running, seed) not in known
+    ]
+    with args.out.open("a") as file:
+        with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
+            for done, line in enumerate(pool.imap_unordered(searched, tasks), start=1):
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                print(f"{done} of {len(tasks)} searches", flush=True)
+
+
+if __name__ == "__main__":
+    main()
