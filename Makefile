@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-lowest test-newest lint bench-env bench-generator bench-remote bench-search bench-table test-cloud test-elsewhere test-hostile leaderboard format clean
+.PHONY: demo test test-lowest test-newest lint bench-env bench-generator bench-oneshot bench-remote bench-search bench-table test-cloud test-elsewhere test-hostile leaderboard format clean
 
 # One environment with all extras serves every target; it is made again when what it depends on changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -72,6 +72,9 @@ lint: .venv/installed
 
 bench-generator: .venv/installed
 	$(BIN)/python benchmarks/bench_generator.py
+
+bench-oneshot: .venv/installed
+	$(BIN)/python benchmarks/bench_oneshot.py
 
 leaderboard: .venv/installed
 	$(BIN)/python leaderboard/check.py

@@ -112,12 +112,11 @@ def main() -> None:
         for method in METHODS
         if (method, dataset, running, seed) not in known
     ]
-    with args.out.open("a") as file:
-        with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
-            for done, line in enumerate(pool.imap_unordered(searched, tasks), start=1):
-                file.write(json.dumps(line) + "\n")
-                file.flush()
-                print(f"{done} of {len(tasks)} searches", flush=True)
+    with args.out.open("a") as file, multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
+        for done, line in enumerate(pool.imap_unordered(searched, tasks), start=1):
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            print(f"{done} of {len(tasks)} searches", flush=True)
 
 
 if __name__ == "__main__":

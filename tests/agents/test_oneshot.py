@@ -390,8 +390,13 @@ def test_a_comparison_charges_the_supernet(tmp_path, monkeypatch, capsys):
     assert "epochs of the supernet" in (tmp_path / "report.html").read_text()
     file = out / "digits" / f"{agent}.jsonl"
     text = file.read_text()
-    for old, new in (('"spent": [[0', '"spent": [[1'), ('"spent": [[0,', '"spent": [[0, 0,'), ('"spent": [', '"spent": ["'),
-                     ('"trajectory": [{"epoch": 1', '"trajectory": [{"epoch": 2'), ('"trajectory": [', '"trajectory": [7,')):
+    for old, new in (
+        ('"spent": [[0', '"spent": [[1'),
+        ('"spent": [[0,', '"spent": [[0, 0,'),
+        ('"spent": [', '"spent": ["'),
+        ('"trajectory": [{"epoch": 1', '"trajectory": [{"epoch": 2'),
+        ('"trajectory": [', '"trajectory": [7,'),
+    ):
         assert old in text
         file.write_text(text.replace(old, new))
         with pytest.raises(NB201Error, match="is not a complete result file"):
@@ -412,5 +417,5 @@ def test_a_supernet_that_does_not_fit_the_budget_ends_the_search(tmp_path, monke
 
 def test_other_images_than_the_tables_are_refused():
     task = Task("digits", 8, (8,), train_seconds=np.ones(15625), image_hashes={"train": "0" * 64})
-    with pytest.raises(NB201Error, match="the train images of digits are not those that"):
+    with pytest.raises(NB201Error, match="the train images of digits are not those that the table"):
         make_agent("rsps", task, np.random.default_rng(0))

@@ -23,7 +23,7 @@ def searched(published, name, queries, seed=0, **oracle):
 
 def test_installed_agents():
     assert set(agent_names()) >= {*SEARCHERS, "ppo", "a2c", "dqn", "maskable-ppo"}
-    with pytest.raises(NB201Error, match="unknown agent 'apples'; installed are a2c, asha, bananas, beta-darts, bohb, controller"):
+    with pytest.raises(NB201Error, match="unknown agent 'apples'; installed are a2c, asha, bananas, beta-darts, bohb"):
         make_agent("apples", TASK, np.random.default_rng(0))
 
 

@@ -27,7 +27,7 @@ class WeightSharing:
         device: that trains; it decides no simulated second.
 
     Attributes:
-        trajectory: after each epoch, the cell that the method would take, entropies of its edges, and simulated seconds.
+        trajectory: for each epoch the cell that the method would take, entropies of its edges, and simulated seconds.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class WeightSharing:
         self._images = load_images(task.dataset, data)
         hashes = self._images.hashes()
         if unlike := [split for split, known in task.image_hashes.items() if hashes.get(split, known) != known]:
-            raise NB201Error(f"the {unlike[0]} images of {task.dataset} are not those that the table's cells trained on")
+            raise NB201Error(f"the {unlike[0]} images of {task.dataset} are not those that the table was trained on")
         passed = task.epoch * len(self._images.splits["train"].labels)
         self._costs = seconds_of_parts(task.train_seconds, passed)
         self._method, self._device, self._seed = method, device, int(rng.integers(2**32))

@@ -48,8 +48,8 @@ def seconds_of_parts(train_seconds: Floats, images: int) -> Floats:
     design = np.concatenate((np.ones((len(costs), 1)), costs.reshape(len(costs), len(EDGES) * (len(OPS) - 2))), axis=1)
     if np.linalg.matrix_rank(design) < design.shape[1]:
         raise NB201Error(
-            "the table does not say the seconds of enough cells to tell what a supernet costs: use one with the seconds "
-            "of cells without none"
+            "the table does not say the seconds of enough cells to tell what a supernet costs: use one that has "
+            "those of cells without none"
         )
     found = np.maximum(np.linalg.lstsq(design, trained[known], rcond=None)[0], 0.0)
     by_op = np.zeros((len(EDGES), len(OPS)))

@@ -193,7 +193,8 @@ def search(
                 torch.save({"header": header, **running.state()}, fragment)
             progress(len(running.rows), recipe.epochs)
         found = running.final()
-        lines = [header, *(json.dumps(row) for row in running.rows), json.dumps({"found": found.index, "work": running.work.round(3).tolist()})]
+        last = {"found": found.index, "work": running.work.round(3).tolist()}
+        lines = [header, *(json.dumps(row) for row in running.rows), json.dumps(last)]
         with replacing(out) as fragment:
             fragment.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         checkpoint.unlink(missing_ok=True)
