@@ -51,6 +51,21 @@ GROUPS = {"nb201.commands": app, "nb201.commands.table": table_app}
 """Entry-point groups, and where the commands that other packages register in them are added."""
 
 
+@app.command()
+def figures(
+    table: Annotated[str, typer.Option(help="Name or path of a table.")] = "published",
+    out: Annotated[str, typer.Option(help="Folder for the pictures and index.html.")] = "figures",
+) -> None:
+    """Draw what a table says of the space: PNG, SVG, and one page."""
+    from nb201_env.figures import write_figures
+
+    with progress_bar("figures") as progress:
+        missing = write_figures(open_table(table), out, progress)
+    for name, why in missing.items():
+        typer.echo(f"{name}: not drawn, {why}", err=True)
+    typer.echo(f"written: {os.path.join(out, 'index.html')}")
+
+
 @table_app.command("info")
 def table_info(
     table: Annotated[str, typer.Argument(help="Name or path of a table.")] = "published",

@@ -1,0 +1,61 @@
+"""Every figure of the embedded tables is drawn, and what cannot be drawn is said on the page."""
+
+import re
+
+import pytest
+
+from nb201_env import NUM_CELLS, open_table
+from nb201_env.cli import main
+from nb201_env.tables.writer import TableWriter
+
+pytest.importorskip("matplotlib")
+
+import numpy as np  # noqa: E402
+
+from nb201_env.figures import FIGURES, write_figures  # noqa: E402
+
+NEED_EPOCHS = {"curves", "stability"}
+
+
+@pytest.mark.parametrize("name", ["published", "mini"])
+def test_all_figures_that_a_table_has_the_data_for(name, tmp_path):
+    table, seen = open_table(name), []
+    missing = write_figures(table, tmp_path, lambda done, total, what: seen.append((done, total, what)))
+    assert seen[-1] == (len(FIGURES), len(FIGURES), "index.html")
+    several_trials = len(table.trials(table.datasets[0])) > 1
+    assert set(missing) == (NEED_EPOCHS if name == "published" else set() if several_trials else {"noise"})
+    page = (tmp_path / "index.html").read_text()
+    for kind in set(FIGURES) - set(missing):
+        assert (tmp_path / f"{kind}.png").read_bytes().startswith(b"\x89PNG")
+        svg = (tmp_path / f"{kind}.svg").read_text()
+        assert "mathdefault" not in svg  # a tick that nobody can read
+        assert f'src="{kind}.png"' in page
+    for kind, why in missing.items():
+        assert not (tmp_path / f"{kind}.png").exists()
+        assert f"Not drawn: {why}." in page
+
+
+def test_the_same_table_gives_the_same_bytes(tmp_path):
+    for folder in ("one", "two"):
+        write_figures(open_table("published"), tmp_path / folder)
+    for file in sorted((tmp_path / "one").iterdir()):
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
+
+
+def test_names_of_a_table_are_text_on_the_page(tmp_path, monkeypatch, capsys):
+    name = "<b>$x^2$&"
+    with TableWriter(tmp_path / "odd.zarr", name) as writer:
+        writer.add_dataset("<i>", num_classes=10, image_size=8)
+        writer.add_training("<i>", "short", "full", epochs=1)
+        correct = np.random.default_rng(0).integers(1000, size=(1, 1, NUM_CELLS))
+        writer.add_split("<i>", "short", "full", "valid", images=1000, epochs=[1], correct=correct)
+    monkeypatch.setattr("sys.argv", ["nb201", "figures", "--table", str(tmp_path / "odd.zarr"), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    shown = capsys.readouterr()
+    assert "ranking: not drawn" in shown.err
+    assert "index.html" in shown.out
+    page = (tmp_path / "index.html").read_text()
+    assert not re.search("<b>|<i>", page)
+    assert "&lt;b&gt;$x^2$&amp;" in page
