@@ -16,7 +16,6 @@ LINES = ("-", "--", "-.", ":")
 
 _RC: dict[str, Any] = {
     "axes.grid": True,
-    "axes.prop_cycle": None,
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": "medium",
@@ -44,8 +43,8 @@ def styled() -> AbstractContextManager[Any]:
     import matplotlib
     from cycler import cycler
 
-    context: AbstractContextManager[Any] = matplotlib.rc_context(_RC | {"axes.prop_cycle": cycler(color=PALETTE)})
-    return context
+    settings: Any = _RC | {"axes.prop_cycle": cycler(color=PALETTE)}
+    return matplotlib.rc_context(settings)
 
 
 def axes_of(rows: int, columns: int, width: float = 4.2, height: float = 3.2) -> tuple[Any, Any]:
@@ -63,7 +62,7 @@ def logarithmic(axis: Any) -> None:
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
 
 

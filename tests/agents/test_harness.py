@@ -1,20 +1,26 @@
 """What the harness does beyond one budget and one environment: objectives, lanes, workers, orders, compressed files."""
 
+import html
 import json
 import lzma
+import re
+import shlex
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from nb201_agents.harness.bench import bench
 from nb201_agents.harness.checklist import checklist
-from nb201_agents.harness.report import write_report
+from nb201_agents.harness.report import commands_of, write_report
 from nb201_agents.harness.results import read_runs
 from nb201_agents.harness.setup import Setup
+from nb201_agents.harness.stats import bootstrap_band, bootstrap_interval
 from nb201_agents.harness.summary import summaries
 from nb201_agents.harness.truth import truth_of
 from nb201_agents.harness.validate import validate
 
 from nb201_env import NB201Error
+from nb201_env.cli import main
 
 SETUP = Setup(budget=40_000)
 
@@ -39,7 +45,7 @@ def test_with_objectives_worth_is_searched_reported_and_validated(tmp_path):
     assert (np.diff(front[:, 1]) < 0).all()
     assert 0 < truth.hypervolume(run_of_rea) < 1
     write_report(tmp_path, tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text().count("<svg") == 5
+    assert (tmp_path / "page.html").read_text().count("<svg") == 7
     file = tmp_path / "cifar10" / "rea.jsonl"
     lines = file.read_text().splitlines()
     row = json.loads(lines[1])
@@ -142,3 +148,33 @@ def test_options_that_mean_nothing_are_refused(agent, said, tmp_path):
 def test_objectives_beyond_reason_are_refused(objectives, tmp_path):
     with pytest.raises(NB201Error, match="params"):
         bench([], [Setup(max_queries=5, objectives=objectives)], 1, tmp_path)
+
+
+def test_a_report_says_how_its_results_are_made_again(tmp_path, monkeypatch):
+    setups = [Setup("mini", "digits", max_queries=5, rungs=(1, 8), charge="resume", objectives=(("params", 0.5),))]
+    bench(["rea(sample=4)"], setups, 2, tmp_path / "one", seed=7)
+    (command,) = commands_of(read_runs(tmp_path / "one"))
+    assert command == (
+        "nb201 bench --queries 5 --table mini --dataset digits --rungs 1,8 --objectives params=0.5 --charge resume "
+        "--agent 'rea(sample=4)' --runs 2 --seed 7 --out results"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", shlex.split(command))
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    for file in (tmp_path / "one").glob("*/*.jsonl"):
+        assert file.read_bytes() == (tmp_path / "results" / "digits" / file.name).read_bytes()
+    page = tmp_path / "pages" / "report.html"
+    page.parent.mkdir()
+    write_report(tmp_path / "one", page)
+    links = re.findall(r'href="([^"]+jsonl)"', page.read_text())
+    assert len(links) == 4
+    assert all((page.parent / unquote(html.unescape(link))).exists() for link in links)
+
+
+def test_bands_are_the_intervals_of_each_point():
+    curves = np.random.default_rng(0).normal(size=(40, 5))
+    low, high = bootstrap_band(curves)
+    for point in range(5):
+        np.testing.assert_allclose((low[point], high[point]), bootstrap_interval(curves[:, point]))

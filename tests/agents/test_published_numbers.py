@@ -51,7 +51,7 @@ def runs_of(agent, queries, dataset, trial, count=RUNS):
         index, epoch, accuracy, seconds, seen = columns
         ended = np.cumsum(seconds)
         number = np.arange(len(index))
-        yield Run(header, index, epoch, seen, accuracy, seconds, ended - seconds, ended, number, accuracy)
+        yield Run(header, index, epoch, seen, accuracy, seconds, ended - seconds, ended, number, 0.0 * seconds, accuracy)
 
 
 @pytest.mark.parametrize(("case", "expected"), REGRET_AT_100.items(), ids=str)

@@ -104,7 +104,7 @@ def test_cells_without_a_value_are_no_maxima():
 
 
 def test_walks_lose_the_memory_of_one_edge_in_six():
-    """A sum of independent effects of edges keeps 1 - 1/6 * 5/4 of itself a step: a new op is uniform over the others."""
+    """A sum of effects of edges keeps 1 - 1/6 * 5/4 of itself a step: the new op is uniform over the four others."""
     weights = np.random.default_rng(0).normal(size=(6, 5))
     values = weights[np.arange(6), ALL_OPS].sum(axis=1)
     found = walk_autocorrelation(values, np.random.default_rng(1))
@@ -129,14 +129,12 @@ def test_the_front_is_what_nothing_beats():
     values, cost = rng.integers(30, size=400).astype(float), rng.integers(30, size=400).astype(float)
     values[7] = np.nan
     front = pareto_front(values, cost)
-    beaten = [
-        any(
-            v >= values[i] and c <= cost[i] and (v, c) != (values[i], cost[i])
-            for v, c in zip(values, cost, strict=True)
-        )
-        for i in range(400)
-    ]
-    expected = {(values[i], cost[i]) for i in range(400) if not beaten[i] and not np.isnan(values[i])}
+    points = {(value, paid) for value, paid in zip(values, cost, strict=True) if not np.isnan(value)}
+    expected = {
+        (value, paid)
+        for value, paid in points
+        if not any(v >= value and c <= paid and (v, c) != (value, paid) for v, c in points)
+    }
     assert {(values[i], cost[i]) for i in front} == expected
     assert len(front) == len(expected)
 

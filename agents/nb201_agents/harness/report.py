@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 import os
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from nb201_agents.harness.bench import ALWAYS
 from nb201_agents.harness.checklist import Item, checklist
 from nb201_agents.harness.figures import (
     by_queries,
     by_seconds,
     cells_figure,
+    distribution_figure,
+    pairs_figure,
     pareto_figure,
     profile_figure,
     regret_figure,
     trajectory_figure,
 )
-from nb201_agents.harness.results import Run, read_runs
+from nb201_agents.harness.results import Run, file_of, read_runs
+from nb201_agents.harness.setup import ENVIRONMENT, Setup
 from nb201_agents.harness.summary import Overall, Summary, overall, summaries_of, warning
 from nb201_agents.harness.truth import Truth, truth_of
-from nb201_env import NB201Error
+from nb201_env.figures.style import needs_matplotlib, styled
 from nb201_env.files import in_folder, write_text
 
 COLUMNS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
@@ -71,30 +79,28 @@ def write_report(
     in_folder(out)
     results = read_runs(folder)
     rows = summaries_of(results, table)
-    try:
-        import matplotlib
-    except ImportError:
-        raise NB201Error("a report needs matplotlib: pip install 'nb201-env[report]'") from None
-    style: Any = {
-        "svg.hashsalt": "nb201",
-        "svg.fonttype": "none",
-        "text.parse_math": False,
-    }  # the same page from the same results, text as text
+    needs_matplotlib("reports")
     sections = []
     for dataset in dict.fromkeys(row.dataset for row in rows):
         by_agent = {agent: runs for (name, agent), runs in results.items() if name == dataset}
         truth = truth_of(next(iter(by_agent.values()))[0], table)
-        with matplotlib.rc_context(style):
+        with styled():
             figures = [
                 regret_figure(truth, by_agent, by_seconds, "simulated GPU-seconds"),
                 regret_figure(truth, by_agent, by_queries, "queries"),
+                distribution_figure(truth, by_agent),
                 profile_figure(truth, by_agent),
+                pairs_figure(truth, by_agent),
                 pareto_figure(truth, by_agent) if truth.cost else "",
                 trajectory_figure(truth, by_agent),
                 cells_figure(truth, {row.agent: by_agent[row.agent] for row in rows if row.dataset == dataset}),
             ]
         sections.append(_section(truth, [row for row in rows if row.dataset == dataset], figures, by_agent))
-    sections += [_overall(overall(results, table)), _checklist(checklist(folder, results))]
+    sections += [
+        _overall(overall(results, table)),
+        _again(results, folder, out),
+        _checklist(checklist(folder, results)),
+    ]
     write_text(out, _PAGE.format(body="\n".join(sections)))
     return rows
 
@@ -125,7 +131,7 @@ def _section(truth: Truth, rows: list[Summary], figures: list[str], by_agent: di
     )
     return (
         f"<h2>{html.escape(truth.dataset)}</h2><p>{html.escape(facts)}</p>{notes}"
-        f"<div class='figures'>{''.join(figures)}</div><table><tr>{head}</tr>{body}</table>"
+        f"<div class='figures'>{''.join(figures)}</div><div class='wide'><table><tr>{head}</tr>{body}</table></div>"
     )
 
 
@@ -149,6 +155,66 @@ def _overall(rows: Sequence[Overall]) -> str:
     )
 
 
+def _again(results: dict[tuple[str, str], list[Run]], folder: str | os.PathLike[str], out: Any) -> str:
+    """The section that says how the results are made again, and where they are."""
+    versions = next(iter(results.values()))[0].header["versions"]
+    said = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
+    commands = html.escape("\n".join(commands_of(results)))
+    files = "".join(f"<li>{_link(file_of(Path(folder), *key), Path(out), key)}</li>" for key in results)
+    return (
+        f"<h2>Made by</h2><p>Versions: {html.escape(said)}. The same seeds give the same files.</p>"
+        f"<pre>{commands}</pre><p>Every query of every run is in these files, one run a header and its rows:</p>"
+        f"<ul class='files'>{files}</ul>"
+    )
+
+
+def _link(file: Path, page: Path, key: tuple[str, str]) -> str:
+    """A link from the page to a result file, which may be compressed."""
+    there = file if file.exists() else file.with_name(f"{file.name}.xz")
+    where = quote(os.path.relpath(there, page.parent).replace(os.sep, "/"))
+    return f'<a href="{html.escape(where)}">{html.escape(", ".join(key))}</a>'
+
+
+def commands_of(results: Mapping[tuple[str, str], Sequence[Run]]) -> list[str]:
+    """Commands that make results again: one for each set of rules and seeds."""
+    found = dict[tuple[Any, ...], list[str]]()
+    for (dataset, agent), runs in results.items():
+        header = runs[0].header
+        rules = header["env"] | {"kwargs": header["env"]["kwargs"] | {"dataset": dataset}}
+        about = json.dumps({"env": {key: rules[key] for key in ("id", "kwargs", "options") if key in rules}})
+        found.setdefault((about, header["seed"], len(runs)), []).append(agent)
+    return [_command(json.loads(about)["env"], seed, runs, agents) for (about, seed, runs), agents in found.items()]
+
+
+def _command(env: dict[str, Any], seed: int, runs: int, agents: Sequence[str]) -> str:
+    options = {"queries": "max_queries", **{name: name for name in _OPTIONS}}
+    parts = ["nb201 bench"]
+    for option, name in options.items():
+        value = env["kwargs"].get(name)
+        if option in ("table", "dataset") or (value and value != getattr(Setup, name)):
+            parts.append(f"--{option} {shlex.quote(_written(value))}")
+    if env["id"] != ENVIRONMENT:
+        parts.append(f"--env {shlex.quote(env['id'])}")
+    if env.get("options"):
+        parts.append(f"--env-options {shlex.quote(_written(env['options']))}")
+    parts += [f"--agent {shlex.quote(agent)}" for agent in agents if agent not in ALWAYS]
+    return " ".join([*parts, f"--runs {runs} --seed {seed} --out results"])
+
+
+_OPTIONS = (
+    "table", "dataset", "recipe", "epoch", "trial", "rungs", "missing", "budget", "objectives", "charge", "overrun",
+    "workers",
+)  # fmt: skip
+"""Of `nb201 bench`, as the rules of a run are called."""
+
+
+def _written(value: Any) -> str:
+    """A value as the command line has it."""
+    if isinstance(value, dict):
+        return ",".join(f"{name}={one}" for name, one in value.items())
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _checklist(items: Sequence[Item]) -> str:
     rows = "".join(
         f"<tr><td>{'yes' if item.is_met else 'missing'}</td><td>{html.escape(item.asked)}</td>"
@@ -162,18 +228,24 @@ def _checklist(items: Sequence[Item]) -> str:
 
 
 _PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>nb201 report</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>nb201 report</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 1180px; margin: 2em auto; padding: 0 1em; color: #222; }}
-.figures {{ display: flex; flex-wrap: wrap; gap: 1em; }} .figures svg {{ flex: 1 1 480px; height: auto; }}
+.figures {{ display: flex; flex-wrap: wrap; gap: 1em; }}
+.figures svg {{ flex: 1 1 480px; height: auto; max-width: min(100%, 660px); }}
+.figures svg:last-child {{ flex-basis: 100%; max-width: 100%; }}
+.wide {{ overflow-x: auto; }} pre {{ white-space: pre-wrap; background: #f4f4f4; padding: 0.8em; }}
+.files {{ columns: 3 14em; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1em 0 2em; }}
 th, td {{ padding: 0.3em 0.8em; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }}
-th:first-child, td:first-child, .list td {{ text-align: left; white-space: normal; }} th {{ white-space: normal; }}
+th:first-child, td:first-child, .list td {{ text-align: left; }} th, .list td {{ white-space: normal; }}
 </style></head><body>
 <h1>Search algorithms compared</h1>
 <p>Regret is the best mean accuracy of any cell less the mean accuracy of the incumbent, the cell with the best observed
 accuracy so far, in points of percent; with objectives, what these are worth. Curves are means over runs with 95 %
-intervals, step functions that carry the last value forward; the dotted line is the target. Medians are Kaplan and
+bootstrap intervals, as in the table, step functions that carry the last value forward; the dotted line is the target.
+An agent has the same colour in every report, and the best stands first in every legend. Medians are Kaplan and
 Meier's: of a run that ended before it reached the target, nothing is known from then on. "By MACs" is the time to the
 target, had every training taken time in proportion to the cell's multiply-accumulates. An observed value flatters the
 cell that was chosen for it. A star marks the lowest mean regret and what is not worse than it: a paired bootstrap over

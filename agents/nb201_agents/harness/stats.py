@@ -48,6 +48,22 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def bootstrap_band(curves: npt.ArrayLike, level: float = 0.95, resamples: int = 2000) -> tuple[Floats, Floats]:
+    """`bootstrap_interval` of the mean at each point of curves, by the same resamples of runs.
+
+    Args:
+        curves: one for each run; NaN makes an end NaN.
+        level: of confidence.
+        resamples: number of resamples.
+    """
+    sample = np.asarray(curves, np.float64)
+    runs = len(sample)
+    drawn = np.random.default_rng(0).integers(runs, size=(resamples, runs)) + runs * np.arange(resamples)[:, None]
+    weights = np.bincount(drawn.reshape(-1), minlength=resamples * runs).reshape(resamples, runs) / runs
+    low, high = np.quantile(weights @ sample, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high
+
+
 def censored_median(times: npt.ArrayLike, ends: npt.ArrayLike = math.inf) -> float:
     """Median of times by Kaplan and Meier's estimate (1958); inf if it is not reached.
 
