@@ -35,7 +35,8 @@ class Block(typing.NamedTuple):
     file: str | None  # that it is the content of
 
 
-BLOCK = re.compile(r"(?:^<!-- (?:not run: ([^\n]+)|file: (\S+)) -->\n)?^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+MARK = r"(?:^<!-- (?:not run: ([^\n]+)|file: (\S+)) -->\n)?"
+BLOCK = re.compile(MARK + r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 RUN = ("python", "console")
 
 
