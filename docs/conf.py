@@ -26,6 +26,7 @@ html_copy_source = False
 default_role = "code"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # they stand in the signature
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_mock_imports = [
@@ -40,12 +41,10 @@ autodoc_mock_imports = [
 ]
 
 # A reference to something of ours that is not there is an error. These are other projects', whose lists of names would have to be
-# fetched, names of types that stand for arrays, and the first half of a type that Sphinx cuts at a comma where a default beside it is no
-# literal.
+# fetched, and names of types that stand for arrays.
 nitpick_ignore_regex = [
     ("py:.*", r"(collections|gym|gymnasium|networkx|nn|np|npt|numpy|os|pathlib|torch|typing|xarray|zarr)(\..*)?"),
     ("py:class", "Path|Floats|Bools|Ints|Rows|Arrays"),
-    ("py:class", r"(dict|tuple)\[(int|str)"),
 ]
 
 
@@ -63,6 +62,22 @@ def resolve_by_last_name(app: Any, env: Any, node: Any, contents: Any) -> Any:
     )
 
 
+ARRAY = re.compile(r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[[\w.~]+(\[[\w.~]+\])?\]\]")
+
+
+def shortened(signature: str | None) -> str | None:
+    """A signature whose arrays are `ndarray`, since docstrings say what they hold, and which can be read as Python."""
+    return signature and ARRAY.sub("~numpy.ndarray", signature).replace("<factory>", "...")
+
+
+def shorten(
+    app: Any, what: str, name: str, thing: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Shorten what autodoc is about to write."""
+    return shortened(signature), shortened(returns)
+
+
 def setup(app: Any) -> None:
     """What Sphinx calls."""
     app.connect("missing-reference", resolve_by_last_name)
+    app.connect("autodoc-process-signature", shorten)
