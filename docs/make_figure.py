@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
-from nb201_agents.harness.figures import by_queries, regret_curve
+from nb201_agents.harness.figures import by_queries, look, regret_curve
 from nb201_agents.harness.results import read_runs
 from nb201_agents.harness.truth import truth_of
 
@@ -25,9 +25,9 @@ def main() -> None:
     for place, dataset in zip(axes, SETS, strict=True):
         truth = truth_of(next(runs[0] for (name, _), runs in results.items() if name == dataset))
         for agent in AGENTS:
-            mean, half = regret_curve(results[dataset, agent], truth, GRID, by_queries)
-            (line,) = place.plot(GRID, mean, label=agent, linewidth=1.2)
-            place.fill_between(GRID, mean - half, mean + half, color=line.get_color(), alpha=0.2, linewidth=0)
+            mean, low, high = regret_curve(results[dataset, agent], truth, GRID, by_queries)
+            place.plot(GRID, mean, label=agent, linewidth=1.2, **look(agent))
+            place.fill_between(GRID, low, high, color=look(agent)["color"], alpha=0.2, linewidth=0)
         place.axhline(truth.trial_deviation, color="grey", linestyle=":", linewidth=1)
         place.set_yscale("symlog", linthresh=0.1)  # a regret of exactly 0 is reached
         place.set(xscale="log", xlabel="queries", title=dataset, ylim=(0, 20))

@@ -157,6 +157,8 @@ def test_everything_public_is_in_the_reference():
     text = "".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))
     for one in nb201_env.__all__:
         assert one == "__version__" or re.search(rf":: (nb201_env\.)?{one}\b", text), f"{one} has no place in docs/api/"
+    modules = {path.stem for path in (ROOT / "nb201_env/analysis").glob("[a-z]*.py")}
+    assert modules == set(re.findall(r":: nb201_env\.analysis\.(\w+)", text))
 
 
 def test_the_tour_runs_as_written(capsys):
