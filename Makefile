@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-lowest test-newest lint bench-env bench-generator bench-oneshot bench-remote bench-search bench-table test-cloud test-elsewhere test-hostile leaderboard format clean
+.PHONY: demo docs test test-lowest test-newest lint bench-env bench-generator bench-oneshot bench-remote bench-search bench-table test-cloud test-elsewhere test-hostile leaderboard format clean
 
 # One environment with all extras serves every target; it is made again when what it depends on changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -70,6 +70,17 @@ lint: .venv/installed
 	$(BIN)/lint-imports
 	$(BIN)/python -c "import sys, nb201_env; assert not {'torch', 'zarr'} & set(sys.modules), 'heavy import'"
 
+# The documentation site, in build/site; a warning or a broken link is an error. Neither PyTorch nor the network is needed to build it.
+.venv-docs/installed: BIN := .venv-docs/bin
+.venv-docs/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	$(PIP) install --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: .venv-docs/installed
+	.venv-docs/bin/sphinx-build --nitpicky --fail-on-warning --keep-going --fresh-env --quiet docs build/site
+	@echo build/site/index.html
+
 bench-generator: .venv/installed
 	$(BIN)/python benchmarks/bench_generator.py
 
@@ -93,4 +104,4 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-* demo
+	rm -rf .venv .venv-* build demo

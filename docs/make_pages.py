@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+from nb201_agents.harness.protocols import PROTOCOLS, Protocol
 
 from nb201_env import Column, Oracle, Rules
 from nb201_env.envs.rewards import REWARDS, SEARCH_REWARDS
@@ -240,14 +241,70 @@ def oracle_and_rules() -> str:
     )
 
 
+_PROTOCOLS_PAGE = """# Protocols
+
+<!-- made from nb201_agents/harness/protocols.py by docs/make_pages.py -->
+
+A protocol is a name for rules: what is searched, for how long, how often, and by what the chosen cells are judged. They are frozen, so that
+results by one name can be compared; a change of rules is another name. `nb201 bench --protocol NAME` takes agents and a number of runs
+beside it, and nothing that the protocol says already. [The leaderboard](leaderboard.md) has results by some of them.
+
+| | {head} |
+| --- | {line} |
+{rows}
+
+* `published` and `workers-4` need nothing but the package, and so does `mini`.
+* `nas-bench-201` and `nats-bench` need a table that has nets of 12 epochs and of 200, [imported](importing.md) from official files: cells are
+  searched by the former and judged on test images by the latter. Data sets that a table does not have are left out, and the command
+  says so.
+* [What a search sees, and what it costs](oracle-and-rules.md) explains `charge`, `overrun` and `trial`.
+"""
+
+
+def protocols() -> str:
+    """The page of the protocols."""
+
+    def seconds(protocol: Protocol) -> str:
+        if protocol.trainings is not None:
+            return f"{protocol.trainings:g} mean full trainings"
+        distinct = dict.fromkeys(protocol.budgets.values())
+        return ", ".join(f"{value:,.0f} s" for value in distinct) or "no limit"
+
+    def many(values: tuple[Any, ...] | None, otherwise: str) -> str:
+        return otherwise if values is None else ", ".join(map(str, values))
+
+    rows: dict[str, Callable[[Protocol], str]] = {
+        "what it is": lambda one: one.about,
+        "table": lambda one: f"`{one.table}`" if one.final_recipe is None else "to be named",
+        "data sets": lambda one: many(one.datasets, "all of the table"),
+        "nets searched": lambda one: "the table's only recipe" if one.recipe is None else f"`{one.recipe}`",
+        "budget": seconds,
+        "queries": lambda one: "no limit" if one.max_queries is None else f"{one.max_queries}",
+        "charge": lambda one: f"`{one.charge}`",
+        "overrun": lambda one: f"`{one.overrun}`",
+        "trial": lambda one: f"`{one.trial}`",
+        "rungs": lambda one: many(one.rungs, "the last epoch alone"),
+        "workers": lambda one: f"{one.workers}",
+        "runs": lambda one: f"{one.runs:,}",
+        "judged by": lambda one: "what was searched" if one.final_recipe is None else f"`{one.final_recipe}`",
+    }
+    return _PROTOCOLS_PAGE.format(
+        head=" | ".join(f"`{name}`" for name in PROTOCOLS),
+        line=" | ".join("---" for _ in PROTOCOLS),
+        rows="\n".join(f"| {what} | {' | '.join(map(say, PROTOCOLS.values()))} |" for what, say in rows.items()),
+    )
+
+
 def page_name(name: str) -> str:
     """File of an environment's page: NB201/BuildCell-v0 is environments/build-cell.md."""
     return "environments/" + re.sub(r"(?<!^)(?=[A-Z])", "-", name[6:-3]).lower() + ".md"
 
 
-PAGES: dict[str, Callable[[], str]] = {"table-format.md": table_format, "oracle-and-rules.md": oracle_and_rules} | {
-    page_name(name): partial(environment, name) for name in ENVIRONMENTS
-}
+PAGES: dict[str, Callable[[], str]] = {
+    "table-format.md": table_format,
+    "oracle-and-rules.md": oracle_and_rules,
+    "protocols.md": protocols,
+} | {page_name(name): partial(environment, name) for name in ENVIRONMENTS}
 
 
 def main() -> None:

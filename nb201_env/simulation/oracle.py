@@ -147,7 +147,7 @@ class Oracle:
 
     @property
     def epoch(self) -> int:
-        """At which cells are evaluated unless a query says otherwise: the last rung."""
+        """At which cells are evaluated unless a query says otherwise, the last rung."""
         return self.column.epoch
 
     @property

@@ -54,7 +54,7 @@ class Workers:
 
     @property
     def has_free(self) -> bool:
-        """Whether a query can begin now: a worker is idle and the search goes on."""
+        """Whether a query can begin now, since a worker is idle and the search goes on."""
         return len(self._running) < self._count and not self._oracle.exhausted
 
     def submit(self, cell: int | Cell, epoch: int | None = None) -> bool:

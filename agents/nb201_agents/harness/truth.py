@@ -75,7 +75,7 @@ class Truth:
 
     @cached_property
     def trial_deviation(self) -> float:
-        """Standard deviation between trials, in points: root mean square over the 200 best cells by mean.
+        """Standard deviation between trials in points, as the root mean square over the 200 best cells by mean.
 
         Where the table has one trial a cell, or means alone, that of the same data set in the table `published`; NaN
         where there is none, and then no target.
