@@ -17,18 +17,9 @@ from nb201_generator.recipe import RECIPES
 from nb201_generator.train import train
 
 from nb201_env import NUM_CELLS, PARAMS, Cell
+from nb201_env.analysis import spearman
 
 CELLS, TOGETHER, SEEDS = 200, 25, (777, 888)
-
-
-def ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0, ties at their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts + 1) / 2)[inverse]
-
-
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 
 def main(name: str, epochs: int) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mini_gate import spearman
 from nb201_agents.harness.run import run_many
 from nb201_agents.harness.setup import Setup
 from nb201_agents.oneshot.cost import seconds_of_parts
@@ -26,6 +25,7 @@ from nb201_agents.oneshot.search import METHODS, Search
 from nb201_generator.images import load_images
 
 from nb201_env import Cell, Column
+from nb201_env.analysis import spearman
 
 CELLS, TOP = 200, 0.1
 SEARCHES = 500

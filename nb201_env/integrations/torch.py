@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,8 +10,13 @@ import torch
 
 from nb201_env.integrations.devices import checked_device
 
+if TYPE_CHECKING:
+    VectorWrapper = gym.vector.VectorWrapper[Any, Any, Any]
+else:
+    VectorWrapper = gym.vector.VectorWrapper  # takes no parameters before Gymnasium 1.2
 
-class LanesToTorch(gym.vector.VectorWrapper[Any, Any, Any]):
+
+class LanesToTorch(VectorWrapper):
     """A vector environment whose observations, rewards and ends are tensors; actions may be tensors or arrays.
 
     On the CPU they share memory with the environment's arrays, which are new at every step, so that nothing is copied.

@@ -50,8 +50,8 @@ def runs_of(agent, queries, dataset, trial, count=RUNS):
         columns = [np.array(column) for column in list(zip(*results, strict=True))[:5]]
         index, epoch, accuracy, seconds, seen = columns
         ended = np.cumsum(seconds)
-        number = np.arange(len(index))
-        yield Run(header, index, epoch, seen, accuracy, seconds, ended - seconds, ended, number, 0.0 * seconds, accuracy)
+        number, spent = np.arange(len(index)), np.zeros(len(index))
+        yield Run(header, index, epoch, seen, accuracy, seconds, ended - seconds, ended, number, spent, accuracy)
 
 
 @pytest.mark.parametrize(("case", "expected"), REGRET_AT_100.items(), ids=str)
