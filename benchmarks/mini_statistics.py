@@ -1,4 +1,4 @@
-"""What the embedded table `mini` looks like: `python benchmarks/mini_statistics.py`. No published value is looked at."""
+"""What the table `mini` looks like: `python benchmarks/mini_statistics.py`. No published value is looked at."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ def main() -> None:
         low, median, high, best = np.quantile(last, [0.1, 0.5, 0.9, 1.0])
         print(f"{dataset}: 10-50-90-100 % quantiles {low:.1f} {median:.1f} {high:.1f} {best:.1f} %")
         for epoch in table.epochs(dataset):
-            print(
-                f"  epoch {epoch} with the last {spearman(percent(table, dataset, split='valid', epoch=epoch), last):.2f}"
-            )
+            early = percent(table, dataset, split="valid", epoch=epoch)
+            print(f"  epoch {epoch} with the last {spearman(early, last):.2f}")
         print(f"  with test at the last epoch {stability(table, dataset, recipe).all[-1]:.2f}")
         print(f"  with params {spearman(last, PARAMS):.2f}")
         if len(table.trials(dataset)) > 1:
