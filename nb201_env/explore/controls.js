@@ -3,8 +3,7 @@
 /** Show a view in all controls. `change` takes the parts of the state that a control changes. */
 function showControls(view, change) {
   const { state } = view;
-  showAxisChoices(byId("x"), state.x, state);
-  showAxisChoices(byId("y"), state.y, state);
+  for (const name of ["x", "y"]) fillSelect(byId(name), axisChoices(state), state[name]);
   choose("dataset", data.datasets.map(({ name }) => name), state.dataset);
   choose("recipe", datasetOf(state.dataset).recipes.map(({ name }) => name), state.recipe);
   showEpoch(state);
@@ -26,10 +25,6 @@ function fillSelect(select, options, chosen) {
   select.value = chosen;
 }
 
-function showAxisChoices(select, chosen, state) {
-  fillSelect(select, axisChoices(state), chosen);
-}
-
 /** What an axis can show: of the chosen data set, and of every other by its name. */
 function axisChoices(state) {
   const dataset = datasetOf(state.dataset);
@@ -37,7 +32,7 @@ function axisChoices(state) {
   const groups = data.datasets.flatMap((other) => other.recipes.map((recipe) => make("optgroup", { label: `${other.name}, ${recipe.name}` },
     ...recipe.quantities.map(({ id, label, epochs }) => option(`${other.name}/${recipe.name}/${id}`, `${label}, ${other.name}, epoch ${last(epochs)}`)),
     ...other.quantities.filter(isNotCounted).map(({ id, label }) => option(`${other.name}/${recipe.name}/${id}`, `${label}, ${other.name}`)))));
-  return groups.length > 1 || last(groups[0]?.children ?? []) ? [make("optgroup", { label: "Chosen data set" }, ...chosen), ...groups] : chosen;
+  return groups.length > 1 ? [make("optgroup", { label: "Chosen data set" }, ...chosen), ...groups] : chosen;
 }
 
 const isNotCounted = ({ id }) => id !== "params" && id !== "macs"; // these are almost the same everywhere
@@ -66,14 +61,14 @@ function showLegend(view, change) {
     ...(best ? [make("button", { type: "button", id: "pick-best", onclick: pick(best.cell) }, mark("\u2605", "best"), ` optimum ${best.cell}`)] : []),
     make("button", { type: "button", id: "pick-resnet", onclick: pick(view.resnet) }, mark("\u25c6", "resnet"), ` ResNet ${view.resnet}`),
     make("label", {}, box, mark("\u2501", "front"), text));
-  if (["front", "pick-best", "pick-resnet"].includes(focused)) byId(focused)?.focus();
+  if (["front", "pick-best", "pick-resnet"].includes(focused)) byId(focused)?.focus(); // they have been made anew
 }
 
 function showFilters({ state, shown }, change) {
   state.edges.forEach((filter, edge) => (byId(`edge-${edge}`).value = filter));
   const count = shown.reduce((sum, one) => sum + (one === 1), 0);
   byId("filter-text").textContent = count < NUM_CELLS ? `${plural(count, "cell")} of ${NUM_CELLS.toLocaleString("en")}` : "";
-  const keys = state.ranges.map(({ key }) => key).join("\n");
+  const keys = JSON.stringify([state.ranges.map(({ key }) => key), state.dataset, state.recipe, state.epoch]);
   if (byId("ranges").said !== keys) byId("ranges").replaceChildren(...state.ranges.map((range) => rangeRow(range, state, change)));
   byId("ranges").said = keys;
   state.ranges.forEach(({ key, low, high }, i) => {
@@ -105,8 +100,7 @@ function rangeRow({ key }, state, change) {
 /** Make the controls that do not depend on the state, and listen to all. */
 function listenToControls(change, state) {
   byId("edges").replaceChildren(...EDGE_NAMES.map((name, edge) => make("label", {}, name, edgeSelect(edge, change))));
-  for (const name of ["x", "y"]) byId(name).addEventListener("change", () => change({ [name]: byId(name).value, zoom: null }));
-  for (const name of ["dataset", "recipe"]) byId(name).addEventListener("change", () => change({ [name]: byId(name).value, zoom: null }));
+  for (const name of ["x", "y", "dataset", "recipe"]) byId(name).addEventListener("change", () => change({ [name]: byId(name).value, zoom: null }));
   byId("epoch").addEventListener("input", () => change({ epoch: epochsOf(state())[byId("epoch").value] }));
   byId("show-all").addEventListener("click", () => change({ zoom: null }));
   byId("new-range").addEventListener("change", () => {

@@ -22,10 +22,12 @@ function unpack(packed, scale = 1) {
   const raw = elements(packed);
   const { palette, over } = packed;
   const wholes = over?.data ? unpack(over) : null;
-  return Float64Array.from(raw, (element, i) => {
-    const value = palette ? (palette[element] ?? NaN) : element;
-    return (value * scale) / (wholes ? wholes[i] : (over ?? 1));
-  });
+  const values = new Float64Array(raw.length);
+  for (let i = 0; i < raw.length; i++) {
+    const value = palette ? (palette[raw[i]] ?? NaN) : raw[i];
+    values[i] = (value * scale) / (wholes ? wholes[i] : (over ?? 1));
+  }
+  return values;
 }
 
 /** Values of a quantity in its unit; all missing at an epoch that it does not have. */

@@ -144,6 +144,7 @@ function zoomAt({ x, y }, factor) {
 function pinch(before, now, other) {
   const apart = (a, b) => Math.max(20, Math.hypot(a.x - b.x, a.y - b.y));
   zoomAt(other, apart(before, other) / apart(now, other));
+  other.moved = 7; // the finger that rests picks nothing either
 }
 
 function moveEnds(horizontally, vertically) {
@@ -244,6 +245,7 @@ function redraw() {
 }
 
 const follow = () => {
+  clearTimeout(saving);
   state = stateFromHash(location.hash);
   schedule();
 };

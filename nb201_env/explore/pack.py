@@ -11,9 +11,9 @@ import numpy.typing as npt
 Packed = dict[str, Any]
 """An array for a page.
 
-`data` is base64 of an array whose element type `type` is one of u1, u2, u4, f4, f8. Where there is a `palette`, elements
-are positions in it, and null there is a missing value. Where there is `over`, a number or another packed array,
-elements are to be divided by it; 0 over 0 is a missing value.
+`data` is base64 of an array whose element type `type` is one of u1, u2, u4, f4, f8. Where there is a `palette`, its
+elements are positions in that, and null there is a missing value. Where there is `over`, a number or another packed
+array, values are to be divided by it; 0 over 0 is a missing value.
 """
 
 _MOST_DISTINCT = 256

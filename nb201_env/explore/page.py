@@ -92,8 +92,9 @@ def collect(table: Table) -> dict[str, Any]:
     """
     if not table.datasets:
         raise NB201Error(f"table {table.name!r} has no data set to explore; import or generate one first")
-    curves = sum(len(_splits(table, dataset, recipe)) for dataset in table.datasets for recipe in table.recipes(dataset))
-    most_epochs = max(2, MOST_COLUMNS // max(1, curves))
+    recipes = [(dataset, recipe) for dataset in table.datasets for recipe in table.recipes(dataset)]
+    num_curves = sum(len(_splits(table, dataset, recipe)) for dataset, recipe in recipes)
+    most_epochs = max(2, MOST_COLUMNS // max(1, num_curves))
     return {
         "table": table.name,
         "fingerprint": table.fingerprint,
@@ -121,7 +122,7 @@ def _dataset(table: Table, dataset: str, most_epochs: int) -> dict[str, Any]:
 
 def _latency(table: Table, dataset: str) -> list[Quantity | None]:
     try:
-        return [_quantity("latency", "latency a batch of 256", table.latency(dataset), unit="ms", scale=1000)]
+        return [_quantity("latency", "latency", table.latency(dataset), unit="ms", scale=1000)]
     except MissingDataError:
         return []
 
@@ -155,7 +156,7 @@ def _recipe(table: Table, dataset: str, recipe: str, most_epochs: int) -> dict[s
 
 
 def _usual_nets(table: Table, dataset: str) -> dict[str, str]:
-    """What nets were trained on whose accuracy on a split is meant where nothing is said, as `Table.accuracy` has it."""
+    """From a split to what the nets were trained on that `Table.accuracy` means where nothing is said."""
     has_half = any("half" in table.groups(f"{dataset}/{recipe}") for recipe in table.recipes(dataset))
     return {split: "half" if has_half and split in ("train", "valid") else "full" for split in SPLITS}
 

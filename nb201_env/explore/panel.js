@@ -10,7 +10,7 @@ function showPanel(view, walk) {
   const panel = byId("cell");
   const place = document.activeElement?.dataset?.place; // the button in use, which is made anew
   if (cell === null) {
-    panel.replaceChildren(make("p", { class: "note" }, "Pick a point to see its cell."));
+    panel.replaceChildren(make("p", { class: "note" }, "Pick a point to see its cell: click or tap it, or go with the arrow keys. The wheel or two fingers zoom, a drag moves."));
     return;
   }
   panel.replaceChildren(
@@ -70,7 +70,7 @@ function numbersOf(view, cell) {
   })));
   const ids = [...new Set(columns.flatMap(({ quantities }) => quantities.map(({ id }) => id)))];
   const heads = columns.map(({ dataset, recipe, epoch }) => make("th", { scope: "col" }, dataset.name,
-    make("small", {}, recipe ? `${recipe.name}, epoch ${epoch}` : "")));
+    ...(recipe ? [make("small", {}, recipe.name), make("small", {}, `epoch ${epoch}`)] : [])));
   return make("table", { id: "numbers" },
     make("thead", {}, make("tr", {}, make("td"), ...heads)),
     make("tbody", {}, ...ids.map((id) => numbersRow(id, columns, cell))));
@@ -86,6 +86,7 @@ function numbersRow(id, columns, cell) {
   const { label } = found.find(({ quantity }) => quantity).quantity;
   return make("tr", {}, make("th", { scope: "row" }, label), ...found.map(({ quantity, epoch }) => {
     if (!quantity) return make("td", {}, "\u2013");
+    if (quantity.epochs && !quantity.epochs.includes(epoch)) return make("td", {}, "\u2013", make("small", {}, "not at this epoch"));
     const values = valuesOf(quantity, epoch);
     if (!Number.isFinite(values[cell])) return make("td", {}, "missing");
     const rank = quantity.split ? [make("small", {}, `rank ${rankOf(quantity, values, cell).toLocaleString("en")}`)] : [];
@@ -116,7 +117,7 @@ function curveChart(lines, epoch) {
   const y = (value) => 118 - ((value - low + room) / (high - low + 2 * room)) * 88;
   const words = lines.map(({ quantity, points }) => `${quantity.label} from ${valueText(quantity, points[0][1])} to ${valueText(quantity, last(points)[1])}`);
   return makeSvg("svg", { id: "curves", viewBox: "0 0 372 142", role: "img", "aria-label": words.join("; ") },
-    ...ticksOf(low - room, high + room, 4).flatMap(({ value, text }) => [
+    ...ticksOf(low - room, high + room, 6).flatMap(({ value, text }) => [
       makeSvg("line", { x1: 38, x2: 358, y1: y(value), y2: y(value), stroke: "var(--grid)" }),
       makeSvg("text", { x: 32, y: y(value) + 4, "text-anchor": "end" }, text)]),
     ...ticksOf(first, final, 7).filter(({ value }) => Number.isInteger(value)).map(({ value, text }) =>

@@ -34,16 +34,17 @@ function opsAllowed(filter) {
 const opsPass = (cell, allowed) => allowed.every((ops, edge) => !ops || ops[opOn(cell, edge)]);
 const rangesPass = (cell, ranges) => ranges.every(({ values, low, high }) => values[cell] >= low && values[cell] <= high);
 
-/** Cells that no other shown one beats on both axes, from the best horizontally. */
+/** Cells that no other shown one beats or equals on both axes, from the best horizontally. */
 function paretoFront(x, y, shown) {
   const xs = directed(x);
   const ys = directed(y);
-  const cells = [];
-  for (let cell = 0; cell < NUM_CELLS; cell++) if (shown[cell] === 1) cells.push(cell);
-  cells.sort((a, b) => xs[b] - xs[a] || ys[b] - ys[a]);
-  const front = [];
-  for (const cell of cells) if (!front.length || ys[cell] > ys[last(front)]) front.push(cell);
-  return front;
+  let front = [];
+  for (let cell = 0; cell < NUM_CELLS; cell++) {
+    if (shown[cell] !== 1 || front.some((other) => xs[other] >= xs[cell] && ys[other] >= ys[cell])) continue;
+    front = front.filter((other) => xs[other] > xs[cell] || ys[other] > ys[cell]);
+    front.push(cell);
+  }
+  return front.sort((a, b) => xs[b] - xs[a]);
 }
 
 /** Values of an axis so that more is better. */

@@ -24,9 +24,9 @@ function initialState() {
 function stateToHash(state) {
   const initial = initialState();
   const words = new URLSearchParams();
-  for (const name of ["x", "y", "dataset", "recipe", "epoch", "cell"]) {
-    if (state[name] !== initial[name] && state[name] !== null) words.set(name, state[name]);
-  }
+  for (const name of ["x", "y", "dataset", "recipe"]) if (state[name] !== initial[name]) words.set(name, state[name]);
+  if (state.epoch !== (last(epochsOf(state)) ?? null)) words.set("epoch", state.epoch);
+  if (state.cell !== null) words.set("cell", state.cell);
   if (state.edges.some((edge) => edge !== ANY)) words.set("edges", state.edges.join("."));
   for (const { key, low, high } of state.ranges) words.append("range", `${key}~${low ?? ""}~${high ?? ""}`);
   if (!state.front) words.set("front", "0");
