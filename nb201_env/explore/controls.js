@@ -44,8 +44,8 @@ function showEpoch(state) {
   slider.max = epochs.length - 1;
   slider.value = epochs.indexOf(state.epoch);
   slider.setAttribute("aria-valuetext", `epoch ${state.epoch}`);
-  const all = recipeOf(datasetOf(state.dataset), state.recipe)?.of_epochs;
-  byId("epoch-text").textContent = `${state.epoch ?? ""}${all > epochs.length ? ` (${epochs.length} of ${all} are in this page)` : ""}`;
+  const all = recipeOf(datasetOf(state.dataset), state.recipe)?.thinned_from;
+  byId("epoch-text").textContent = `${state.epoch ?? ""}${all ? ` (${epochs.length} of ${all} are in this page)` : ""}`;
 }
 
 function showLegend(view, change) {
@@ -122,7 +122,7 @@ function listenToControls(change, state) {
 }
 
 function edgeSelect(edge, change) {
-  return make("select", { id: `edge-${edge}`, onchange: (event) => change((now) => ({ edges: now.edges.with(edge, event.target.value) })) },
+  return make("select", { id: `edge-${edge}`, onchange: (event) => change((now) => ({ edges: now.edges.map((one, place) => (place === edge ? event.target.value : one)) })) },
     option(ANY, "any"),
     make("optgroup", { label: "only" }, ...OP_NAMES.map((name, op) => option(op, name))),
     make("optgroup", { label: "not" }, ...OP_NAMES.map((name, op) => option(`!${op}`, `not ${name}`))));

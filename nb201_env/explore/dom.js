@@ -28,7 +28,7 @@ function ticksOf(low, high, count) {
   const step = power * ([1, 2, 5].find((multiple) => multiple * power >= rough) ?? 10);
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   const ticks = [];
-  for (let n = Math.ceil(low / step - 1e-9); n <= high / step + 1e-9; n++) ticks.push(n * step);
+  for (let n = Math.ceil(low / step - 1e-9); n <= high / step + 1e-9; n++) ticks.push(n * step + 0); // never -0
   return ticks.map((value) => ({ value, text: tickText(value, digits, high) }));
 }
 

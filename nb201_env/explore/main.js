@@ -196,7 +196,7 @@ function showRuns(found) {
   byId("run-view").hidden = false;
   fillSelect(byId("run-seed"), found.map(({ seed }, place) => option(place, `seed ${seed}`)), 0);
   const { dataset, recipe, epoch } = found[0];
-  if (datasetOf(dataset)) change({ dataset, recipe, epoch, zoom: null });
+  if (datasetOf(dataset)) change({ dataset, recipe, epoch, zoom: dataset === state.dataset ? state.zoom : null });
   showRun();
 }
 

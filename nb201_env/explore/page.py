@@ -152,7 +152,8 @@ def _recipe(table: Table, dataset: str, recipe: str, most_epochs: int) -> dict[s
     found = [_accuracy(curves, nets, split, usual[split], kept) for (nets, split), curves in columns.items()]
     trained_on = dict.fromkeys(nets for nets, _ in splits)
     found += [_seconds(table, dataset, recipe, nets, usual["valid"], kept) for nets in trained_on]
-    return {"name": recipe, "of_epochs": len(every), "quantities": [quantity for quantity in found if quantity]}
+    thinned_from = len(every) if len(kept) < len(every) else None
+    return {"name": recipe, "thinned_from": thinned_from, "quantities": [quantity for quantity in found if quantity]}
 
 
 def _usual_nets(table: Table, dataset: str) -> dict[str, str]:

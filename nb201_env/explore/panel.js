@@ -21,7 +21,7 @@ function showPanel(view, walk) {
     make("div", { class: "scroll" }, numbersOf(view, cell)),
     ...curvesOf(view, cell),
     make("h3", {}, "Neighbours"),
-    make("p", { class: "note" }, `One edge changed, and what that does to ${view.y.quantity.label}, ${view.y.dataset}${unitNote(view.y.quantity)}.`),
+    make("p", { class: "note" }, `One edge changed (ringed in the plot), and what that does to ${view.y.quantity.label}, ${view.y.dataset}${unitNote(view.y.quantity)}.`),
     neighbourTable(view, cell, walk),
   );
   if (place) panel.querySelector(`[data-place="${place}"]`)?.focus();

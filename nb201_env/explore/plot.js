@@ -164,15 +164,18 @@ function drawMarks(view, scale, run) {
   const there = (cell) => view.shown[cell] !== LACKING;
   context.save();
   context.beginPath();
-  context.rect(MARGIN.left, 20, size.width - MARGIN.left, size.height - MARGIN.bottom);
+  const room = 10; // for rings at the ends of the axes
+  context.rect(MARGIN.left - room, MARGIN.top - room, size.width - MARGIN.left - MARGIN.right + 2 * room,
+    size.height - MARGIN.top - MARGIN.bottom + 2 * room);
   context.clip();
   drawFront(context, view.front.map(at));
   if (run) drawRun(context, run, at, there);
   const { cell } = view.state;
   if (cell !== null && there(cell)) drawPicked(context, at(cell), neighboursOf(cell).filter(there).map(at));
-  if (there(view.resnet)) drawLabelled(context, at(view.resnet), "\u25c6", "ResNet", colour("resnet"), 1);
-  if (view.best && there(view.best.cell)) drawLabelled(context, at(view.best.cell), "\u2605", "optimum", colour("best"), -1);
   context.restore();
+  const inside = (cell) => there(cell) && scale.inside(...at(cell));
+  if (inside(view.resnet)) drawLabelled(context, at(view.resnet), "\u25c6", "ResNet", colour("resnet"), 1);
+  if (view.best && inside(view.best.cell)) drawLabelled(context, at(view.best.cell), "\u2605", "optimum", colour("best"), -1);
 }
 
 function drawFront(context, places) {
