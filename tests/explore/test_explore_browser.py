@@ -144,6 +144,36 @@ def test_the_epoch_slides(visit):
     assert page.is_hidden("#epoch-field")
 
 
+def test_a_recipe_is_chosen(visit, pages, synthetic):
+    explorer.write_page(synthetic, pages / "synthetic.html")
+    page = visit("synthetic.html", "#recipe=long&epoch=3&cell=7")
+    assert "valid accuracy [%]  ·  toy, long, epoch 3 against" in plotted(page)
+    page.select_option("#recipe", "short")  # which has two epochs
+    assert "toy, short, epoch 2 against" in plotted(page)
+    heads = page.eval_on_selector_all("#numbers thead small", "all => all.map((one) => one.textContent)")
+    assert heads == ["long", "epoch 4", "short", "epoch 2"]
+    page.select_option("#x", "toy/long/test")
+    assert plotted(page).endswith("against test accuracy [%]  ·  toy, long, epoch 4")
+
+
+def test_the_wheel_zooms_and_a_drag_moves(visit):
+    page = visit()
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + 500, box["y"] + 150)
+    page.mouse.wheel(0, -300)
+    page.evaluate(RENDERED)
+    fewer = int(plotted(page).split()[0].replace(",", ""))
+    assert 0 < fewer < NUM_CELLS
+    before = hash_of(page)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 400, box["y"] + 200, steps=4)
+    page.mouse.up()
+    assert hash_of(page) != before
+    assert page.locator("#cell h2").count() == 0  # a drag picks nothing
+    page.click("#show-all")
+    assert plotted(page).startswith("15,625 cells")
+
+
 def test_a_click_picks_what_is_under_it(visit):
     page = visit(link="#zoom=2850~2910~91.5~91.7")  # around the optimum
     box = page.locator("#stage").bounding_box()
