@@ -322,6 +322,18 @@ def table_join(
     typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
 
 
+@app.command()
+def explore(
+    table: Annotated[str, typer.Option(help="Name or path of a table.")] = "published",
+    out: Annotated[str, typer.Option(help="The HTML file to write.")] = "explore.html",
+) -> None:
+    """Write one HTML page with every cell of a table as a point, to look at in a browser."""
+    from nb201_env.explore.page import write_page
+
+    size = write_page(open_table(table), out)
+    typer.echo(f"{out}: {size / 1e6:.1f} MB; open it in a browser")
+
+
 @cache
 def _add_other_commands() -> None:
     """Once a process, however often `main` is called."""

@@ -1,0 +1,1 @@
+"""The explorer: one HTML page with every cell of a table as a point."""
