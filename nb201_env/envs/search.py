@@ -195,6 +195,7 @@ class SearchEnv(gym.Env[Any, Any]):
         self.oracle.new_search(seed)
         self._curves: dict[int, dict[int, float]] = {}  # of each cell that was bought, its accuracies by rung
         self._seen_values: list[list[float]] = [[] for _ in range(self.problem.num_rungs)]  # of all purchases
+        self._queries: list[tuple[int, float]] = []  # rung and accuracy of each, for pictures
         self._standing = task.scale.start if self.problem.reward.pays_by == "scaled" else 0.0
         self._running = True
         self._shown[:] = 0.0
@@ -264,6 +265,8 @@ class SearchEnv(gym.Env[Any, Any]):
         if result.observed:
             self._curves.setdefault(self._cell, {})[rung] = result.accuracy
             self._seen_values[rung].append(result.accuracy)
+            if self.render_mode is not None:
+                self._queries.append((rung, result.accuracy))
             self._standing = self._paid_by()
             paid = reward.at_purchase(before, self._standing, result.seconds, budget)
             self._show_query(result, rung)
@@ -371,4 +374,7 @@ class SearchEnv(gym.Env[Any, Any]):
             return None
         curve = self._curves.get(self._cell, {})
         codes = self._ops + [_UNSET] * (len(EDGES) - len(self._ops))
-        return draw(scene_of(self.oracle, codes, curve[max(curve)] if curve else None), self.render_mode)
+        last = max(curve, default=-1)
+        epoch = self.oracle.column.rungs[last - self._first_rung] if curve else None
+        seen = tuple((rung - self._first_rung, accuracy) for rung, accuracy in self._queries)
+        return draw(scene_of(self.oracle, codes, curve.get(last), epoch=epoch, seen=seen), self.render_mode)

@@ -166,8 +166,8 @@ class CellEnv(gym.Env[Observation, int]):
         return draw(scene_of(self.oracle, self._codes(), self._shown_accuracy()), self.render_mode)
 
 
-def scene_of(oracle: Oracle, codes: list[int], accuracy: float | None) -> Scene:
-    """What is drawn of a search and the cell in hand."""
+def scene_of(oracle: Oracle, codes: list[int], accuracy: float | None, **more: Any) -> Scene:
+    """What is drawn of a search and the cell in hand; `more` are further fields of `Scene`."""
     return Scene(
         tuple(codes),
         incumbent_index=oracle.incumbent_index,
@@ -176,6 +176,8 @@ def scene_of(oracle: Oracle, codes: list[int], accuracy: float | None) -> Scene:
         seconds_used=oracle.seconds_used,
         budget=oracle.rules.budget,
         accuracy=accuracy,
+        rungs=oracle.column.rungs,
+        **more,
     )
 
 

@@ -176,10 +176,10 @@ def test_a_picture_shows_what_was_seen_of_the_cell_in_hand(noisy):
     env.reset(seed=0)
     for op in (3, 1, 0, 4, 2, 3):
         *_, first = env.step(op)
-    assert f"{100 * first['accuracy']:.2f} %\n" in env.render()
+    assert f"{100 * first['accuracy']:.2f} % at epoch {first['epoch']}\n" in env.render()
     for op in (0, 1, 1, 1, 1, 1, 1, 0, 3, 1, 0, 4, 2, 3):
         env.step(op)
-    assert f"{100 * first['accuracy']:.2f} %\n" in env.render()
+    assert f"{100 * first['accuracy']:.2f} % at epoch {first['epoch']}\n" in env.render()
 
 
 def test_the_option_budget_is_checked_as_the_argument_is():
