@@ -84,7 +84,7 @@ def _observed(scene: Scene) -> str:
 
 
 def draw_cell(axes: Any, ops: Sequence[int]) -> None:
-    """A cell as a graph on axes of matplotlib, each edge coloured and labelled by its op, 5 where none is chosen yet."""
+    """A cell as a graph on axes of matplotlib, each edge coloured and labelled by its op, 5 for none yet."""
     from matplotlib.patches import Circle, FancyArrowPatch
     from matplotlib.path import Path
 

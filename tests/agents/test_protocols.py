@@ -27,7 +27,7 @@ def test_protocols_that_the_embedded_tables_can_carry_out():
         assert not skipped
         assert {setup.trial for setup in setups} == {"per-search"}
     setups, _ = setups_of(PROTOCOLS["mini"])
-    assert sorted(setup.dataset for setup in setups) == ["digits", "gratings"]
+    assert sorted(setup.dataset for setup in setups) == ["backdrops", "digits", "gratings", "shapes"]
     for setup in setups:
         assert setup.budget == 20 * Column.open("mini", setup.dataset).full
         assert (setup.rungs, setup.charge) == ((1, 3, 8), "resume")
