@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo docs test test-lowest test-newest lint bench-env bench-generator bench-oneshot bench-remote bench-search bench-table test-cloud test-elsewhere test-hostile leaderboard format clean
+.PHONY: demo docs test test-lowest test-newest lint bench-env bench-generator bench-oneshot bench-remote bench-search bench-table test-browser test-cloud test-elsewhere test-hostile leaderboard format clean
 
 # One environment with all extras serves every target; it is made again when what it depends on changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -47,6 +47,16 @@ test-hostile: .venv/installed
 
 test-cloud: .venv-cloud/installed
 	.venv-cloud/bin/pytest tests/tables/test_s3.py tests/integrations/test_ray.py
+
+# The explorer's page in a headless Chromium, which must be on the path.
+.venv-browser/installed: BIN := .venv-browser/bin
+.venv-browser/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-browser
+	$(PIP) install --constraint constraints.txt --editable '.[agents]' playwright pytest
+	touch $@
+
+test-browser: .venv-browser/installed
+	.venv-browser/bin/pytest tests/explore
 
 bench-remote: .venv-cloud/installed
 	.venv-cloud/bin/python benchmarks/bench_remote.py

@@ -13,13 +13,15 @@ from nb201_agents.harness.bench import bench
 from nb201_agents.harness.checklist import checklist
 from nb201_agents.harness.report import commands_of, write_report
 from nb201_agents.harness.results import read_runs
+from nb201_agents.harness.run import search_in_parallel
 from nb201_agents.harness.setup import Setup
 from nb201_agents.harness.stats import bootstrap_band, bootstrap_interval
 from nb201_agents.harness.summary import summaries
 from nb201_agents.harness.truth import truth_of
 from nb201_agents.harness.validate import validate
+from nb201_agents.searcher import Query
 
-from nb201_env import NB201Error
+from nb201_env import NB201Error, Oracle
 from nb201_env.cli import main
 
 SETUP = Setup(budget=40_000)
@@ -178,3 +180,16 @@ def test_bands_are_the_intervals_of_each_point():
     low, high = bootstrap_band(curves)
     for point in range(5):
         np.testing.assert_allclose((low[point], high[point]), bootstrap_interval(curves[:, point]))
+
+
+def test_a_searcher_that_uses_seconds_searches_alone():
+    class Slow:
+        def ask(self):
+            return Query(5, seconds=3.0)
+
+        def tell(self, result):
+            pass
+
+    oracle = Oracle.open("published", "cifar10", budget=5_000)
+    with pytest.raises(NB201Error, match="leave workers at 1"):
+        search_in_parallel(Slow(), oracle, 2)

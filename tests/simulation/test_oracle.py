@@ -149,3 +149,22 @@ def test_a_new_search_starts_over(published):
     oracle.new_search(1)
     assert (oracle.n_queries, oracle.n_distinct, oracle.incumbent_index, oracle.seconds_used) == (0, 0, -1, 0.0)
     assert (oracle.evaluate([1, 2]).accuracy == before).all()
+
+
+def test_what_is_spent_beside_queries_is_charged():
+    oracle = Oracle.open("published", "cifar10", budget=5_000)
+    assert oracle.spend(1_500.5)
+    assert (oracle.seconds_used, oracle.n_queries, oracle.exhausted) == (1_500.5, 0, False)
+    first = oracle.query(6111)
+    assert oracle.seconds_used == 1_500.5 + first.seconds
+    assert not oracle.spend(3_000)  # more than is left: the search ends, and nothing more is charged
+    assert oracle.exhausted
+    assert oracle.seconds_used == 1_500.5 + first.seconds
+    assert not oracle.query(7).observed
+    assert not oracle.spend(0.0)
+    after = Oracle.open("published", "cifar10", budget=1_000, overrun="stop-after")
+    assert after.spend(1_200)
+    assert (after.seconds_used, after.exhausted) == (1_200, True)
+    for bad in (-1.0, float("nan"), float("inf"), "3", None, True):
+        with pytest.raises(NB201Error, match="seconds must be"):
+            Oracle.open("published", "cifar10").spend(bad)
