@@ -55,7 +55,7 @@ class Searches:
     runs: int
 
 
-def trained(table: str, dataset: str, folder: Path, batches: int, has_rungs: bool) -> list[str]:
+def trained(table: str, dataset: str, folder: Path, batches: int, has_rungs: bool, is_short: bool) -> list[str]:
     """Agents that have not seen a data set, and their files."""
     others = [name for name in open_table(table).datasets if name != dataset]
     path = folder / f"no-{dataset}{'-rungs' * has_rungs}.safetensors"
@@ -65,7 +65,7 @@ def trained(table: str, dataset: str, folder: Path, batches: int, has_rungs: boo
         pretrain(recipe, path, progress=partial(_say, path.name))
         print(file=sys.stderr)
     agents = [f"controller(file={path})"]
-    if not has_rungs:
+    if not has_rungs and not is_short:
         recurrent = folder / f"no-{dataset}.zip"
         if not recurrent.exists():
             train_recurrent(table, others, recurrent, Recipe(()).queries, batches)
@@ -127,6 +127,9 @@ def main() -> None:
     parser.add_argument("--table", default="mini")
     parser.add_argument("--batches", type=int, default=60, help="of tasks, in each training")
     parser.add_argument("--rungs", action="store_true", help="let agents choose among three epochs")
+    parser.add_argument(
+        "--short", action="store_true", help="without RecurrentPPO, which takes as long as all the rest"
+    )
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
@@ -134,7 +137,7 @@ def main() -> None:
     datasets, shown = open_table(given.table).datasets, TRAININGS_SHOWN if given.rungs else QUERIES_SHOWN
     every = []
     for dataset in datasets:
-        learnt = trained(given.table, dataset, given.folder, given.batches, given.rungs)
+        learnt = trained(given.table, dataset, given.folder, given.batches, given.rungs, given.short)
         sources = [f"{name}(table={given.table})" for name in (() if given.rungs else SOURCES)]
         agents = (*BARS[given.rungs], *sources, *learnt)
         more = given.rungs, given.runs
