@@ -127,9 +127,7 @@ def main() -> None:
     parser.add_argument("--table", default="mini")
     parser.add_argument("--batches", type=int, default=60, help="of tasks, in each training")
     parser.add_argument("--rungs", action="store_true", help="let agents choose among three epochs")
-    parser.add_argument(
-        "--short", action="store_true", help="without RecurrentPPO, which takes longest"
-    )
+    parser.add_argument("--short", action="store_true", help="without RecurrentPPO, which takes longest")
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
