@@ -362,7 +362,7 @@ def test_the_page_is_self_contained_and_reproducible(tmp_path):
     write_report(tmp_path / "r", tmp_path / "b.html")
     page = (tmp_path / "a.html").read_text()
     assert page == (tmp_path / "b.html").read_text()
-    assert page.count("<svg") == 8  # for each data set: two curves, a profile, the chosen cells
+    assert page.count("<svg") == 12  # for each data set: two curves, spread, profile, pairs, the chosen cells
     for heading in ("All data sets", "Best practices", "seconds to target, by MACs", "regret over log time"):
         assert heading in page
     assert "<script" not in page
