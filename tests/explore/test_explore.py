@@ -157,7 +157,7 @@ def test_nets_of_other_images_are_named(tmp_path):
 
 
 def test_many_epochs_are_thinned_evenly(mini, monkeypatch):
-    monkeypatch.setattr("nb201_env.explore.page.MOST_COLUMNS", 20)
+    monkeypatch.setattr("nb201_env.explore.page.MOST_COLUMNS", 3 * 12)  # three splits of four sets
     (recipe,) = collect(mini)["datasets"][0]["recipes"]
     assert recipe["thinned_from"] == 8
     assert next(one for one in recipe["quantities"] if one["id"] == "valid")["epochs"] == [1, 5, 8]
