@@ -253,7 +253,7 @@ def test_the_lstm_learns_what_is_rewarded():
     policy, rng = Policy(0, 0.01), np.random.default_rng(0)
     for _ in range(300):
         ops = policy.sample(rng.random(6))
-        policy.learn(ops, ops.count(3) - 1.2)
+        policy.learn([ops], [ops.count(3) - 1.2])
     assert np.mean([policy.sample(rng.random(6)).count(3) for _ in range(50)]) > 2.5
 
 
