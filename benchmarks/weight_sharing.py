@@ -62,13 +62,13 @@ def searched(task: tuple[str, str, str, bool, int]) -> dict[str, Any]:
     }
 
 
-def regret_at(table: str, dataset: str, agent: str, seconds: float) -> tuple[float, float]:
-    """Mean and deviation over searches of the regret of another agent's incumbent, in points, after some seconds."""
+def regret_at(table: str, dataset: str, agent: str, seconds: float) -> float:
+    """Mean over searches of the regret of another agent's incumbent, in points, after some seconds."""
     column = Column.open(table, dataset, trial="mean")
     runs = run_many(agent, Setup(table, dataset, budget=seconds), range(SEARCHES))
     incumbents = [max(results, key=lambda one: one.worth).index for _, results in runs if results]
     regrets = 100 * (column.mean.max() - column.mean[incumbents])
-    return float(regrets.mean()), float(regrets.std())
+    return float(regrets.mean())
 
 
 def show(table: str, lines: Iterable[dict[str, Any]]) -> None:
@@ -80,7 +80,7 @@ def show(table: str, lines: Iterable[dict[str, Any]]) -> None:
             np.array([row[name] for row in rows]) for name in ("accuracy", "regret", "seconds", "skips")
         )
         ranks = {name: np.mean([row["ranks"][name] for row in rows]) for name in ("all", "best tenth")}
-        random, local = (regret_at(table, dataset, agent, seconds.mean())[0] for agent in ("random", "local-search"))
+        random, local = (regret_at(table, dataset, agent, seconds.mean()) for agent in ("random", "local-search"))
         print(
             f"| {dataset} | {'running' if running else 'batch'} | {method} | {len(rows)} | {accuracy.mean():.2f} ± "
             f"{accuracy.std():.2f} | {regret.mean():.2f} | {random:.2f} | {local:.2f} | {seconds.mean():.1f} | "

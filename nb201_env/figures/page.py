@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nb201_env.errors import MissingDataError
+from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.figures.space import (
     accuracy_against_costs,
     correlations,
@@ -87,10 +87,12 @@ def write_figures(
         Of figures that could not be drawn, what is missing.
 
     Raises:
-        NB201Error: if matplotlib is not installed.
+        NB201Error: if matplotlib is not installed, or `out` is a file.
     """
     needs_matplotlib("figures")
     folder, missing, sections = Path(out), dict[str, str](), list[str]()
+    if folder.exists() and not folder.is_dir():
+        raise NB201Error(f"cannot write figures into {os.fspath(out)!r}: it is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
     for number, (name, kind) in enumerate(FIGURES.items()):
         progress(number, len(FIGURES), name)

@@ -13,6 +13,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
+from nb201_env.analysis import pareto_front as front_of
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -169,10 +171,8 @@ def hypervolume(points: npt.ArrayLike, reference: npt.ArrayLike) -> float:
 
 def pareto_front(points: npt.ArrayLike) -> Floats:
     """The points of (n, 2) that no other one is better than in one column and not worse in the other, by the first."""
-    table = np.asarray(points, np.float64)
-    table = np.unique(table, axis=0)  # by the first column, then by the second
-    least = np.minimum.accumulate(table[:, 1])
-    return table[np.concatenate(([True], table[1:, 1] < least[:-1]))] if len(table) else table
+    table = np.asarray(points, np.float64).reshape(-1, 2)
+    return table[front_of(-table[:, 1], table[:, 0])]
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:

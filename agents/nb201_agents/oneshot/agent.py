@@ -11,6 +11,7 @@ from nb201_agents.oneshot.cost import seconds_of_parts
 from nb201_agents.oneshot.recipe import checked_recipe
 from nb201_agents.searcher import Query, Task, require
 from nb201_env import Evaluation, NB201Error
+from nb201_env.integrations.devices import checked_device
 
 
 class WeightSharing:
@@ -45,7 +46,8 @@ class WeightSharing:
         from nb201_generator.images import load_images
 
         self._recipe = checked_recipe(recipe, epochs, running)
-        self._images = load_images(task.dataset, data)
+        checked_device(device)
+        self._images = load_images(task.dataset, None if data is None else str(data))
         hashes = self._images.hashes()
         if unlike := [split for split, known in task.image_hashes.items() if hashes.get(split, known) != known]:
             raise NB201Error(f"the {unlike[0]} images of {task.dataset} are not those that the table was trained on")
