@@ -25,7 +25,7 @@ pytest.importorskip("safetensors")
 
 from nb201_agents.controllers.agent import Controller, shown_history  # noqa: E402
 from nb201_agents.controllers.files import read_checkpoint, read_controller, write_checkpoint  # noqa: E402
-from nb201_agents.controllers.policy import CELLS, Choice, Policy, Seen  # noqa: E402
+from nb201_agents.controllers.policy import Bought, Choice, Policy, Seen  # noqa: E402
 from nb201_agents.controllers.ppo import CODES, Lanes, Recipe, Step, Training, advantages_of  # noqa: E402
 from nb201_agents.controllers.pretrain import pretrain  # noqa: E402
 
@@ -67,13 +67,19 @@ def seen_of(rungs, count=16, length=5):
     return Seen(torch.rand(count, 1), torch.from_numpy(history))
 
 
+def bought_of(count, rungs):
+    """The same purchases in each of some searches, rungs by code."""
+    codes, highest = torch.tensor(list(rungs), dtype=torch.long), torch.tensor(list(rungs.values()), dtype=torch.long)
+    return Bought(codes.expand(count, -1), highest.expand(count, -1))
+
+
 # --- the policy -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rungs", [1, 3])
 def test_what_is_judged_is_what_was_chosen(rungs):
     policy, seen = random_policy(rungs), seen_of(rungs)
-    choice = policy.choose(seen, torch.zeros(16, CELLS, dtype=torch.int8), torch.Generator().manual_seed(1))
+    choice = policy.choose(seen, bought_of(16, {}), torch.Generator().manual_seed(1))
     log_prob, entropy, value = policy.judge(seen, choice.actions, choice.allowed)
     torch.testing.assert_close(log_prob, choice.log_prob)
     torch.testing.assert_close(value, choice.value)
@@ -91,14 +97,15 @@ def test_the_order_of_the_history_does_not_matter():
 @pytest.mark.parametrize("rungs", [1, 3])
 def test_only_what_is_left_is_chosen(rungs):
     policy, left = random_policy(rungs), {1_000, 1_001, 9_999}
-    bought = torch.full((64, CELLS), rungs, dtype=torch.int8)
-    bought[:, list(left)] = rungs - 1
+    closed = dict.fromkeys(set(range(NUM_CELLS)) - left, rungs)
+    bought = bought_of(64, closed | (dict.fromkeys(left, rungs - 1) if rungs > 1 else {}))
     choice = policy.choose(seen_of(rungs, 64), bought, torch.Generator().manual_seed(0))
     chosen = {int("".join(map(str, ops)), 5) for ops in choice.actions[:, :6].tolist()}
     assert chosen == left
     if rungs > 1:
         assert set(choice.actions[:, 6].tolist()) == {2}
-    nothing_left = policy.choose(seen_of(rungs, 64), torch.full_like(bought, rungs), torch.Generator().manual_seed(0))
+    everything = bought_of(64, dict.fromkeys(range(NUM_CELLS), rungs))
+    nothing_left = policy.choose(seen_of(rungs, 64), everything, torch.Generator().manual_seed(0))
     assert len({tuple(ops) for ops in nothing_left.actions.tolist()}) > 1
 
 
@@ -157,8 +164,10 @@ def test_lanes_remember_what_each_search_has_seen():
             mine[lane][code] = max(mine[lane].get(code, 0), actions[6] + 1)
             if step.ended[lane]:
                 mine[lane], ends = {}, ends + 1
-            held = {int(at): int(lanes._bought[lane, at]) for at in lanes._bought[lane].nonzero()[:, 0]}
-            assert held == mine[lane]
+            held = lanes._bought.codes[lane], lanes._bought.rungs[lane]
+            for code, rung in mine[lane].items():
+                assert held[1][held[0] == code].max() == rung
+            assert set(held[0].tolist()) - {-1} == set(mine[lane])
     assert ends > 3
     assert len(lanes.take_returns()) == ends
     assert lanes.take_returns() == []

@@ -43,8 +43,8 @@ class Controller:
         self._first_rung = policy.rungs - len(task.epochs)  # as where tasks of unlike numbers of rungs are trained on
         self._task, self._codes = task, CODES
         self._generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        self._bought = torch.zeros((1, NUM_CELLS), dtype=torch.int8)
-        self._bought[0, torch.from_numpy(CODES[~task.present])] = policy.rungs  # as good as seen
+        absent = np.flatnonzero(~task.present)
+        self._furthest = dict.fromkeys(absent.tolist(), policy.rungs)  # of cells; what is absent is as good as seen
         self._start = [cell for cell in reversed(task.start) if task.present[cell]]
         self._told: list[tuple[int, int, float]] = []  # cell, rung from 0, worth
         self._used = 0.0
@@ -53,18 +53,20 @@ class Controller:
         """What the policy draws; None when all cells were seen at the last rung."""
         import torch
 
-        from nb201_agents.controllers.policy import Seen
+        from nb201_agents.controllers.policy import Bought, Seen
 
         policy, epochs = self._controller.policy, self._task.epochs
         if self._start:
             return Query(self._start.pop(), epochs[0])
-        if bool((self._bought == policy.rungs).all()):
+        if len(self._furthest) == NUM_CELLS and min(self._furthest.values()) == policy.rungs:
             return None
         left = 1.0 if self._task.budget is None else max(0.0, 1.0 - self._used / self._task.budget)
         shown = shown_history(self._told, self._controller.recipe.queries, policy.rungs)
         seen = Seen(torch.tensor([[left]]), torch.from_numpy(shown)[None])
+        codes, rungs = self._codes[list(self._furthest)], np.array(list(self._furthest.values()), np.int64)
+        bought = Bought(torch.from_numpy(codes)[None], torch.from_numpy(rungs)[None])
         with one_thread():
-            actions = policy.choose(seen, self._bought, self._generator).actions[0].tolist()
+            actions = policy.choose(seen, bought, self._generator).actions[0].tolist()
         code = 0
         for op in actions[: len(EDGES)]:
             code = code * len(OPS) + op
@@ -75,8 +77,7 @@ class Controller:
         """Remember a query."""
         rung = self._task.epochs.index(result.epoch) + self._first_rung
         self._told.append((result.index, rung, result.worth))
-        at = int(self._codes[result.index])
-        self._bought[0, at] = max(int(self._bought[0, at]), rung + 1)
+        self._furthest[result.index] = max(self._furthest.get(result.index, 0), rung + 1)
         self._used += result.seconds
 
 

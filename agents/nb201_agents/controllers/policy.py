@@ -19,7 +19,6 @@ CELL = NUM_EDGES * NUM_OPS
 PARTIAL = NUM_EDGES * (NUM_OPS + 1)
 """A cell of which some edges are chosen: one-hot, with a sixth slot for "not yet"."""
 
-CELLS = NUM_OPS**NUM_EDGES
 HEADS, WIDTH, HIDDEN = 4, 16, 128
 _SHOWN_DEVIATIONS = 8.0  # as `standardise` shows accuracies: 1/2 is the mean, 1 is four deviations above it
 _IMPOSSIBLE = -1e9
@@ -35,6 +34,36 @@ class Seen(NamedTuple):
 
     left: Tensor
     history: Tensor
+
+
+class Bought(NamedTuple):
+    """Which cells some searches have seen, and how long these were trained.
+
+    Attributes:
+        codes: of the cell of each purchase, its ops as digits to base 5, -1 where there is none, (n, length).
+        rungs: of each purchase, from 1, (n, length). The last rung of a cell is listed once.
+    """
+
+    codes: Tensor
+    rungs: Tensor
+
+    def is_open(self, at: Tensor, left: int, rungs: int) -> Tensor:
+        """Whether a beginning goes on, by each op, to a cell that was not seen at the last rung, bool (n, 5).
+
+        Args:
+            at: codes of the beginnings, (n,).
+            left: number of edges after the next one.
+            rungs: number of the last rung.
+        """
+        cells = NUM_OPS**left
+        closed = self.codes.masked_fill(self.rungs < rungs, -1).div(cells, rounding_mode="floor")
+        following = at[:, None] * NUM_OPS + torch.arange(NUM_OPS, device=at.device)
+        return (closed[:, :, None] == following[:, None]).sum(dim=1) < cells
+
+    def highest(self, at: Tensor) -> Tensor:
+        """Highest rung at which cells (n,) were seen, 0 for none, (n,)."""
+        of_cell = self.rungs.masked_fill(self.codes != at[:, None], 0)
+        return nn.functional.pad(of_cell, (0, 1)).amax(dim=1)  # there may be no purchase yet
 
 
 class Choice(NamedTuple):
@@ -86,30 +115,28 @@ class Policy(nn.Module):
         return self.slots.device
 
     @torch.no_grad()
-    def choose(self, seen: Seen, bought: Tensor, generator: torch.Generator) -> Choice:
+    def choose(self, seen: Seen, bought: Bought, generator: torch.Generator) -> Choice:
         """Draw a query for each search.
 
         Args:
             seen: what the searches show.
-            bought: highest rung, from 1, at which each cell was seen, 0 for none, int8 (n, 15625), cells in the order
-                of their ops as digits. A cell that was seen at the last rung is not built again while there are others.
+            bought: what the searches have seen. A cell that was seen at the last rung is not built again while there are
+                others.
             generator: source of all randomness.
         """
         tokens, extra = self._tokens(seen)
         count = len(seen.left)
         ops = torch.full((count, NUM_EDGES), NUM_OPS, device=seen.left.device)  # none chosen
         at = torch.zeros(count, dtype=torch.long, device=seen.left.device)
-        open_at = _open_prefixes(bought < self.rungs)
         actions, masks, log_prob, value = [], [], torch.zeros(count, device=seen.left.device), None
         for step in range(self.steps):
             features = self._features(tokens, extra, self.slots[ops].reshape(count, 1, PARTIAL))[:, 0]
             if value is None:
                 value = self.critic(features)[:, 0]
             if step < NUM_EDGES:
-                allowed = open_at[step].view(count, -1, NUM_OPS)[torch.arange(count), at]
+                allowed = bought.is_open(at, NUM_EDGES - 1 - step, self.rungs)
             else:
-                highest = bought.gather(1, at[:, None])
-                allowed = torch.arange(1, self.rungs + 1, device=at.device) > highest
+                allowed = torch.arange(1, self.rungs + 1, device=at.device) > bought.highest(at)[:, None]
             allowed = self._padded(allowed | ~allowed.any(dim=1, keepdim=True))
             logits = self._padded_logits(features, step).masked_fill(~allowed, _IMPOSSIBLE).log_softmax(dim=1)
             action = torch.multinomial(logits.exp().cpu(), 1, generator=generator)[:, 0].to(at.device)
@@ -178,11 +205,3 @@ class Policy(nn.Module):
 
     def _padded(self, allowed: Tensor) -> Tensor:
         return nn.functional.pad(allowed, (0, self.choices - allowed.shape[1]))
-
-
-def _open_prefixes(is_open: Tensor) -> list[Tensor]:
-    """Which beginnings of one to six ops lead to an open cell, bool (n, 5), (n, 25), … of open cells (n, 15625)."""
-    levels = [is_open]
-    for _ in range(NUM_EDGES - 1):
-        levels.append(levels[-1].view(len(is_open), -1, NUM_OPS).any(dim=2))
-    return levels[::-1]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nb201_agents.controllers.policy import CELLS, NUM_EDGES, NUM_OPS, Choice, Policy, Seen
+from nb201_agents.controllers.policy import NUM_EDGES, NUM_OPS, Bought, Choice, Policy, Seen
 from nb201_env import ALL_OPS, NB201Error, checks, open_table
 from nb201_env.integrations.devices import one_thread
 from nb201_env.simulation.family import TRAINING_TASKS
@@ -228,7 +228,9 @@ class Lanes:
     def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], seed: int, device: torch.device):
         self._env, self._device, self.seconds = env, device, 0.0
         self._observation = env.reset(seed=seed)[0]
-        self._bought = torch.zeros((env.num_envs, CELLS), dtype=torch.int8, device=device)
+        shape = self._observation["history"].shape[:2]  # a search shows all its queries
+        self._bought = Bought(torch.full(shape, -1, device=device), torch.zeros(shape, dtype=torch.long, device=device))
+        self._queries = torch.zeros(env.num_envs, dtype=torch.long, device=device)
         self._returns = np.zeros(env.num_envs)
         self._ended_returns: list[float] = []
 
@@ -255,10 +257,12 @@ class Lanes:
         return Step(seen, choice, rewards, torch.from_numpy(ended).to(self._device))
 
     def _remember(self, actions: npt.NDArray[np.int64], ended: npt.NDArray[np.bool_]) -> None:
-        code = torch.from_numpy(codes_of(actions[:, :NUM_EDGES])).to(self._device)[:, None]
-        rung = torch.from_numpy(actions[:, NUM_EDGES:] + 1).to(self._device, torch.int8)
-        self._bought.scatter_(1, code, torch.maximum(self._bought.gather(1, code), rung))
-        self._bought[torch.from_numpy(ended).to(self._device)] = 0
+        at = torch.arange(len(actions), device=self._device), self._queries
+        self._bought.codes[at] = torch.from_numpy(codes_of(actions[:, :NUM_EDGES])).to(self._device)
+        self._bought.rungs[at] = torch.from_numpy(actions[:, NUM_EDGES] + 1).to(self._device)
+        over = torch.from_numpy(ended).to(self._device)
+        self._queries = (self._queries + 1).masked_fill(over, 0)
+        self._bought.codes[over] = -1
 
     def take_returns(self) -> list[float]:
         """Returns of the searches that ended since the last call."""
