@@ -116,7 +116,8 @@ class Training:
         generator: of all draws but those of the environments.
         batch: number of the next batch.
         curve: of each batch, the mean return of the searches that ended, and the mean entropy of a choice.
-        seconds: of training so far, on the clock on the wall, and those of them in the environments.
+        seconds: of training so far, on the clock on the wall, and those of them in the environments,
+            of making them and of their steps.
     """
 
     recipe: Recipe
@@ -146,7 +147,9 @@ class Training:
             progress: called after each update with its number and the mean return of the searches that ended in it.
         """
         recipe, began = self.recipe, time.perf_counter()
-        lanes = Lanes(recipe.env(self.batch), recipe.seed * recipe.batches + self.batch, self.policy.device)
+        env = recipe.env(self.batch)
+        making = time.perf_counter() - began
+        lanes = Lanes(env, recipe.seed * recipe.batches + self.batch, self.policy.device)
         entropies, returns = [], []
         for update in range(recipe.updates):
             done = (self.batch * recipe.updates + update) / (recipe.batches * recipe.updates)
@@ -161,7 +164,7 @@ class Training:
         self.curve.append((float(np.mean(returns)) if returns else float("nan"), float(np.mean(entropies))))
         self.batch += 1
         took = time.perf_counter() - began
-        self.seconds = (self.seconds[0] + took, self.seconds[1] + lanes.seconds)
+        self.seconds = (self.seconds[0] + took, self.seconds[1] + making + lanes.seconds)
 
     def _learn(self, steps: list[Step], last: Tensor, entropy_weight: float) -> float:
         """One update; the mean entropy of a choice."""
