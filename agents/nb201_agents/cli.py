@@ -169,16 +169,20 @@ def _epochs(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
+MINI_SETS = ",".join(f"mini:{name}" for name in ("digits", "shapes", "gratings", "backdrops"))
+
+
 @app.command()
 def pretrain(
     out: Annotated[
         str, typer.Option(help="The controller to write, FILE.safetensors; of several, FILE-SEED.safetensors.")
     ],
-    sources: Annotated[str, typer.Option(help="TABLE:DATASET with commas between.")] = "mini:gratings,mini:digits",
+    sources: Annotated[str, typer.Option(help="TABLE:DATASET with commas between.")] = MINI_SETS,
     rungs: Annotated[str | None, typer.Option(help="Epochs at which cells can be seen, as 1,3,8.")] = None,
     law: Annotated[str, typer.Option(help="What differs from the family's law, as params=0,shuffled=True.")] = "",
     batches: Annotated[int, typer.Option(help="Batches of 256 tasks, 20 updates each.")] = 60,
     queries: Annotated[int, typer.Option(help="Most queries of a search.")] = 24,
+    sight: Annotated[int | None, typer.Option(help="Latest queries that it sees, if not all.")] = None,
     trainings: Annotated[float, typer.Option(help="Budget of a search in mean full trainings.")] = 1000.0,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
     controllers: Annotated[int, typer.Option(help="Train so many, of seeds that follow; see --out.")] = 1,
@@ -202,6 +206,7 @@ def pretrain(
         tuple(options_of(law).items()),
         batches=batches,
         queries=queries,
+        sight=sight,
         trainings=trainings,
         seed=seed,
     )

@@ -154,7 +154,7 @@ def test_advantages_are_those_of_the_sum_over_steps():
 
 
 def test_lanes_remember_what_each_search_has_seen():
-    policy, lanes = random_policy(3), Lanes(RUNGS.env(0), 0, torch.device("cpu"))
+    policy, lanes = random_policy(3), Lanes(RUNGS, 0, torch.device("cpu"))
     generator, mine = torch.Generator().manual_seed(0), [{} for _ in range(RUNGS.lanes)]
     ends = 0
     for _ in range(40):
@@ -171,6 +171,24 @@ def test_lanes_remember_what_each_search_has_seen():
     assert ends > 3
     assert len(lanes.take_returns()) == ends
     assert lanes.take_returns() == []
+
+
+@pytest.mark.parametrize("sight", [0, 2])
+def test_a_policy_sees_no_more_than_its_recipe_says(sight, tmp_path):
+    recipe, file = replace(TINY, sight=sight), tmp_path / "short.safetensors"
+    pretrain(recipe, file)
+    assert Lanes(recipe, 0, torch.device("cpu")).seen().history.shape[1] == sight
+    asked = []
+    for first in (0.1, 0.9):  # the same search, but for its first accuracy
+        agent = Controller(Task("gratings", 8, (8,)), np.random.default_rng(0), str(file))
+        asked.append([])
+        for number in range(9):
+            query = agent.ask()
+            asked[-1].append(query.cell)
+            worth = first if number == 0 else 0.5 + 0.01 * number
+            agent.tell(Evaluation(query.cell, 8, worth, 1.0, 0, True, False, worth))
+    assert asked[0][0] == asked[1][0]
+    assert asked[0] == asked[1] or sight > 0
 
 
 def test_it_learns():

@@ -61,7 +61,7 @@ class Controller:
         if len(self._furthest) == NUM_CELLS and min(self._furthest.values()) == policy.rungs:
             return None
         left = 1.0 if self._task.budget is None else max(0.0, 1.0 - self._used / self._task.budget)
-        shown = shown_history(self._told, self._controller.recipe.queries, policy.rungs)
+        shown = shown_history(self._told, self._controller.recipe.shown, policy.rungs)
         seen = Seen(torch.tensor([[left]]), torch.from_numpy(shown)[None])
         codes, rungs = self._codes[list(self._furthest)], np.array(list(self._furthest.values()), np.int64)
         bought = Bought(torch.from_numpy(codes)[None], torch.from_numpy(rungs)[None])
@@ -91,7 +91,7 @@ def shown_history(told: list[tuple[int, int, float]], length: int, rungs: int) -
     """
     shown = np.zeros((length, _CELL + 2 + rungs), np.float32)
     values = [np.array([value for _, at, value in told if at == rung]) for rung in range(rungs)]
-    for row, (cell, rung, value) in enumerate(reversed(told[-length:])):
+    for row, (cell, rung, value) in enumerate(reversed(told[-length:] if length else [])):
         mean, deviation = values[rung].mean(), values[rung].std()
         height = (value - mean) / (_SHOWN_DEVIATIONS * deviation) if deviation > 1e-7 else 0.0
         shown[row, np.arange(len(EDGES)) * len(OPS) + ALL_OPS[cell]] = 1.0

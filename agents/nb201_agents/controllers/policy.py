@@ -120,8 +120,8 @@ class Policy(nn.Module):
 
         Args:
             seen: what the searches show.
-            bought: what the searches have seen. A cell that was seen at the last rung is not built again while there are
-                others.
+            bought: what the searches have seen. A cell that was seen at the last rung is not built again while there
+                are others.
             generator: source of all randomness.
         """
         tokens, extra = self._tokens(seen)
@@ -179,7 +179,7 @@ class Policy(nn.Module):
             for nothing, part in zip(self.nothing, split, strict=True)
         ]
         known = torch.cat((torch.ones_like(is_there[:, :1]), is_there), dim=1)
-        share = is_there.float().mean(dim=1, keepdim=True)
+        share = is_there.float().sum(dim=1, keepdim=True) / max(1, is_there.shape[1])
         return (with_nothing[0], with_nothing[1], known), torch.cat((seen.left, share), dim=1)
 
     def _features(self, tokens: tuple[Tensor, Tensor, Tensor], extra: Tensor, partial: Tensor) -> Tensor:

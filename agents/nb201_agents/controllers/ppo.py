@@ -38,7 +38,8 @@ class Recipe:
         tasks: in a batch, of `TRAINING_TASKS`; those of seed s begin at number `s * batches * tasks`.
         lanes: searches at once.
         steps: queries of each lane between two updates.
-        queries: most queries of a search; as many are in sight.
+        queries: most queries of a search.
+        sight: how many of the latest queries the policy sees; None for all, 0 for a search that learns nothing.
         trainings: budget of a search in mean full trainings.
         seed: of everything.
         discount: of rewards, by query: what a search gains late counts less.
@@ -59,6 +60,7 @@ class Recipe:
     lanes: int = 256
     steps: int = 12
     queries: int = 24
+    sight: int | None = None
     trainings: float = 1000.0
     seed: int = 0
     discount: float = 0.8
@@ -76,8 +78,15 @@ class Recipe:
         checks.whole("tasks", self.tasks, 1, MAX_TASKS)
         for name in ("batches", "updates", "lanes", "steps", "queries", "passes", "minibatch"):
             checks.whole(name, getattr(self, name), 1)
+        if self.sight is not None:
+            checks.whole("sight", self.sight, 0, self.queries)
         checks.seed("seed", self.seed)
         checks.number("trainings", self.trainings, above=0.0)
+
+    @property
+    def shown(self) -> int:
+        """How many queries the policy sees."""
+        return self.queries if self.sight is None else self.sight
 
     def env(self, batch: int) -> gym.vector.VectorEnv[Any, Any, Any]:
         """The lanes of a batch."""
@@ -147,9 +156,7 @@ class Training:
             progress: called after each update with its number and the mean return of the searches that ended in it.
         """
         recipe, began = self.recipe, time.perf_counter()
-        env = recipe.env(self.batch)
-        making = time.perf_counter() - began
-        lanes = Lanes(env, recipe.seed * recipe.batches + self.batch, self.policy.device)
+        lanes = Lanes(recipe, self.batch, self.policy.device)
         entropies, returns = [], []
         for update in range(recipe.updates):
             done = (self.batch * recipe.updates + update) / (recipe.batches * recipe.updates)
@@ -164,7 +171,7 @@ class Training:
         self.curve.append((float(np.mean(returns)) if returns else float("nan"), float(np.mean(entropies))))
         self.batch += 1
         took = time.perf_counter() - began
-        self.seconds = (self.seconds[0] + took, self.seconds[1] + making + lanes.seconds)
+        self.seconds = (self.seconds[0] + took, self.seconds[1] + lanes.seconds)
 
     def _learn(self, steps: list[Step], last: Tensor, entropy_weight: float) -> float:
         """One update; the mean entropy of a choice."""
@@ -223,24 +230,29 @@ class Lanes:
     """Searches side by side, and which cells each has seen.
 
     Args:
-        env: a vector environment of `NB201/Search-v0` with joint actions and dict observations.
-        seed: of its first reset.
+        recipe: of the searches.
+        batch: of tasks.
         device: on which the policy is.
+
+    Attributes:
+        seconds: in the environment, on the clock on the wall, of making it and of its steps.
     """
 
-    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any], seed: int, device: torch.device):
-        self._env, self._device, self.seconds = env, device, 0.0
-        self._observation = env.reset(seed=seed)[0]
-        shape = self._observation["history"].shape[:2]  # a search shows all its queries
+    def __init__(self, recipe: Recipe, batch: int, device: torch.device):
+        began = time.perf_counter()
+        self._env, self._device, self._shown = recipe.env(batch), device, recipe.shown
+        self._observation = self._env.reset(seed=recipe.seed * recipe.batches + batch)[0]
+        self.seconds = time.perf_counter() - began
+        shape = recipe.lanes, recipe.queries
         self._bought = Bought(torch.full(shape, -1, device=device), torch.zeros(shape, dtype=torch.long, device=device))
-        self._queries = torch.zeros(env.num_envs, dtype=torch.long, device=device)
-        self._returns = np.zeros(env.num_envs)
+        self._queries = torch.zeros(recipe.lanes, dtype=torch.long, device=device)
+        self._returns = np.zeros(recipe.lanes)
         self._ended_returns: list[float] = []
 
     def seen(self) -> Seen:
         """What the searches show now."""
-        parts = (torch.from_numpy(self._observation[name]).to(self._device) for name in ("budget_left", "history"))
-        return Seen(*parts)
+        left, history = self._observation["budget_left"], self._observation["history"][:, : self._shown]
+        return Seen(torch.from_numpy(left).to(self._device), torch.from_numpy(history).to(self._device))
 
     def step(self, policy: Policy, generator: torch.Generator) -> Step:
         """Make one query in every lane."""
