@@ -178,7 +178,7 @@ class Policy(nn.Module):
             torch.cat((nothing.expand(len(history), -1, -1, -1), part), dim=2)
             for nothing, part in zip(self.nothing, split, strict=True)
         ]
-        known = torch.cat((torch.ones_like(is_there[:, :1]), is_there), dim=1)
+        known = nn.functional.pad(is_there, (1, 0), value=True)
         share = is_there.float().sum(dim=1, keepdim=True) / max(1, is_there.shape[1])
         return (with_nothing[0], with_nothing[1], known), torch.cat((seen.left, share), dim=1)
 
