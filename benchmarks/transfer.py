@@ -27,6 +27,7 @@ from nb201_env import NUM_CELLS, NB201Error, Table, open_table
 
 PROTOCOL = Path(__file__).parents[1] / "docs" / "transfer.md"
 BARS = ("random", "params", "local-search", "source-order", "ridge-source", "gp-source")
+KNOW_SOURCES = ("source-order", "ridge-source", "gp-source")
 RUNS, QUERIES, SHOWN = 500, 50, (10, 20, 50)
 
 
@@ -57,11 +58,8 @@ def checked(folder: Path, hashes: Mapping[str, str]) -> list[Path]:
     return [folder / name for name in hashes]
 
 
-def cost_of_sources(table: Table, controllers: list[Path]) -> dict[str, float]:
-    """Seconds of what came before a search: of training a source table's cells, and of training one controller.
-
-    Cells that are equal to another were not trained.
-    """
+def cost_of_tables(table: Table) -> float:
+    """Seconds of training a source table's cells; cells that are equal to another were not trained."""
     trained = 0.0
     for dataset in table.datasets:
         (recipe,) = table.recipes(dataset)
@@ -69,8 +67,13 @@ def cost_of_sources(table: Table, controllers: list[Path]) -> dict[str, float]:
         own = table.array(path) == np.arange(NUM_CELLS) if path in table else np.ones(NUM_CELLS, bool)
         seconds = table.train_seconds(dataset, recipe=recipe)[own]
         trained += float(np.nansum(seconds)) * len(table.trials(dataset, recipe=recipe))
-    cards = [json.loads(path.with_name(f"{path.name}.json").read_text()) for path in controllers]
-    return {"tables": trained, "controller": float(np.mean([card["seconds"] for card in cards]))}
+    return trained
+
+
+def cost_of_training(controller: Path) -> float:
+    """Seconds that a controller's training took, as its card says."""
+    card = json.loads(controller.with_name(f"{controller.name}.json").read_text(encoding="utf-8"))
+    return float(card["seconds"])
 
 
 def main() -> None:
@@ -88,17 +91,29 @@ def main() -> None:
     agents = (*BARS, *(f"controller(file={path})" for path in controllers))
     setups, _ = setups_of(replace(PROTOCOLS["published"], max_queries=QUERIES, datasets=None), given.table)
     bench(agents, setups, given.runs, given.out, jobs=given.jobs, progress=_say)
-    runs = read_runs(given.out)
-    columns = ["data set", "agent", "median queries", "median seconds", *(f"regret at {one}" for one in SHOWN)]
+    before = dict.fromkeys(KNOW_SOURCES, tables := cost_of_tables(open_table("mini")))
+    before |= {path.stem: tables + cost_of_training(path) for path in controllers}
+    show(given.out, before)
+
+
+def show(results: Path, before: Mapping[str, float]) -> None:
+    """Print medians until the incumbent is near the best, mean regrets, and medians with what came before a search.
+
+    Args:
+        results: folder of the runs.
+        before: seconds that an agent's sources and training took, by its name.
+    """
+    runs = read_runs(results)
+    columns = ["data set", "agent", "queries", "seconds", "and sources", *(f"regret at {one}" for one in SHOWN)]
     print("\n| " + " | ".join(columns) + " |")
-    print("| --- | --- | ---: | ---: |" + " ---: |" * len(SHOWN))
-    for row in summaries(given.out):
+    print("| --- | --- |" + " ---: |" * (len(columns) - 2))
+    for row in summaries(results):
         regrets = np.array([truth_of(run).regret(run) for run in runs[row.dataset, row.agent]])[:, np.array(SHOWN) - 1]
-        means = " | ".join(f"{value:.2f}" for value in regrets.mean(axis=0))
         name = row.agent if "(" not in row.agent else Path(row.agent.rpartition("=")[2].rstrip(")")).stem
-        print(f"| {row.dataset} | {name} | {row.target_queries:g} | {row.target_seconds:,.0f} | {means} |")
-    for what, seconds in cost_of_sources(open_table("mini"), controllers).items():
-        print(f"seconds of the {what}: {seconds:,.0f}")
+        whole = row.target_seconds + before.get(name, 0.0)
+        cells = [f"{row.target_queries:g}", f"{row.target_seconds:,.0f}", f"{whole:,.0f}"]
+        cells += [f"{value:.2f}" for value in regrets.mean(axis=0)]
+        print(f"| {row.dataset} | {name} | {' | '.join(cells)} |")
 
 
 def _say(done: int, total: int, what: str) -> None:

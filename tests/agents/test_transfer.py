@@ -36,9 +36,8 @@ def test_only_files_of_the_settled_hashes_are_taken(tmp_path):
 def test_tables_cost_what_training_every_cell_took(tmp_path):
     path = tmp_path / "c.safetensors"
     path.with_name("c.safetensors.json").write_text('{"seconds": 12.5}')
-    cost = TRANSFER["cost_of_sources"](open_table("mini"), [path])
+    assert TRANSFER["cost_of_training"](path) == 12.5
     mini = open_table("mini")
-    assert cost["controller"] == 12.5
     trained = np.unique(representatives("exact"))
     seconds = [mini.train_seconds(name)[trained].sum() * len(mini.trials(name)) for name in mini.datasets]
-    assert cost["tables"] == pytest.approx(sum(seconds))
+    assert TRANSFER["cost_of_tables"](mini) == pytest.approx(sum(seconds))
