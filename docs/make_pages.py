@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 from nb201_agents.harness.protocols import PROTOCOLS, Protocol
+from typer.main import get_command
 
 from nb201_env import Column, Oracle, Rules
+from nb201_env.cli import add_other_commands, app
 from nb201_env.envs.rewards import REWARDS, SEARCH_REWARDS
 from nb201_env.registration import ENVIRONMENTS
 from nb201_env.tables import schema
@@ -295,6 +297,49 @@ def protocols() -> str:
     )
 
 
+_COMMANDS_PAGE = """# The command line
+
+<!-- made from the commands themselves by docs/make_pages.py -->
+
+Every command says this of itself with `--help`. What is wrong with its arguments is said in one line, with exit code 2.
+
+{commands}
+"""
+
+
+def command_line() -> str:
+    """The page of all commands and their options."""
+    add_other_commands()
+    return _COMMANDS_PAGE.format(commands="\n\n".join(_commands("nb201", get_command(app))))
+
+
+def _commands(name: str, command: Any) -> Iterator[str]:
+    """Sections of a command, or of those of a group."""
+    for part in getattr(command, "commands", {}).values():
+        yield from _commands(f"{name} {part.name}", part)
+    if hasattr(command, "commands"):
+        return
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    options = [one for one in command.params if one.param_type_name == "option"]
+    usage = " ".join([name, *(one.name.upper() for one in arguments), *("[OPTIONS]" for _ in options[:1])])
+    about = " ".join(inspect.cleandoc(command.help or "").split())
+    rows = [f"| `{_called(one)}` | {_default(one)} | {one.help} |" for one in (*arguments, *options)]
+    table = ["| | unless given | |", "| --- | --- | --- |", *rows] if rows else []
+    yield "\n".join([f"## `{name}`", "", f"`{usage}`", "", about, *([""] if rows else []), *table])
+
+
+def _called(parameter: Any) -> str:
+    return parameter.name.upper() if parameter.param_type_name == "argument" else parameter.opts[0]
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "must be given"
+    if parameter.default is None or parameter.default is False or parameter.default == "":
+        return ""
+    return "yes" if parameter.default is True else f"`{getattr(parameter.default, 'value', parameter.default)}`"
+
+
 def page_name(name: str) -> str:
     """File of an environment's page: NB201/BuildCell-v0 is environments/build-cell.md."""
     return "environments/" + re.sub(r"(?<!^)(?=[A-Z])", "-", name[6:-3]).lower() + ".md"
@@ -304,6 +349,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "table-format.md": table_format,
     "oracle-and-rules.md": oracle_and_rules,
     "protocols.md": protocols,
+    "command-line.md": command_line,
 } | {page_name(name): partial(environment, name) for name in ENVIRONMENTS}
 
 

@@ -335,8 +335,8 @@ def explore(
 
 
 @cache
-def _add_other_commands() -> None:
-    """Once a process, however often `main` is called."""
+def add_other_commands() -> None:
+    """Add the commands of other packages to `app`, once a process."""
     for group, commands in GROUPS.items():
         for point in sorted(entry_points(group=group), key=lambda point: point.name):
             commands.add_typer(point.load())
@@ -356,7 +356,7 @@ def main() -> None:
     """Run the command line; an error of the user's is one line on stderr and exit code 2, never a traceback."""
     before = {number: signal.signal(number, _end_once) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _add_other_commands()
+        add_other_commands()
         code = app(standalone_mode=False)
         if code == _INTERRUPTED:  # some versions of typer catch it and return this
             raise KeyboardInterrupt

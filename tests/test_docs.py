@@ -100,7 +100,7 @@ def unrun_commands():
 def command_line():
     from nb201_env import cli
 
-    cli._add_other_commands()
+    cli.add_other_commands()
     return typer.main.get_command(cli.app)
 
 
