@@ -26,7 +26,7 @@ pytest.importorskip("safetensors")
 from nb201_agents.controllers.agent import Controller, shown_history  # noqa: E402
 from nb201_agents.controllers.files import read_checkpoint, read_controller, write_checkpoint  # noqa: E402
 from nb201_agents.controllers.policy import Bought, Choice, Policy, Seen  # noqa: E402
-from nb201_agents.controllers.ppo import CODES, Lanes, Recipe, Step, Training, advantages_of  # noqa: E402
+from nb201_agents.controllers.ppo import CODES, GOOD, Lanes, Recipe, Step, Training, advantages_of, good_cells  # noqa: E402
 from nb201_agents.controllers.pretrain import pretrain  # noqa: E402
 
 TINY = Recipe((("mini", "gratings"),), batches=2, updates=2, tasks=4, lanes=8, steps=4, queries=6, minibatch=16)
@@ -88,6 +88,13 @@ def test_what_is_judged_is_what_was_chosen(rungs):
     assert ((entropy > 0) & (entropy < 6 * np.log(5) + np.log(rungs) + 1e-3)).all()
 
 
+def test_the_likelihood_of_cells_is_that_of_their_ops():
+    policy, seen = random_policy(1), seen_of(1)
+    cells = torch.randint(5, (16, 6), generator=torch.Generator().manual_seed(2))
+    log_prob, _, _ = policy.judge(seen, cells, torch.ones(16, 6, 5, dtype=torch.bool))
+    torch.testing.assert_close(policy.likelihood(seen, cells), log_prob)
+
+
 def test_the_order_of_the_history_does_not_matter():
     policy, seen = random_policy(1), seen_of(1)
     turned = Seen(seen.left, seen.history.flip(1))
@@ -138,7 +145,7 @@ def test_advantages_are_those_of_the_sum_over_steps():
     ended = torch.zeros(5, 3, dtype=torch.bool)
     ended[2, 1] = ended[4, 0] = True
     nothing = torch.zeros(0)
-    steps = [Step(Seen(nothing, nothing), Choice(nothing, nothing, nothing, values[t]), rewards[t], ended[t])
+    steps = [Step(Seen(nothing, nothing), Choice(nothing, nothing, nothing, values[t]), rewards[t], ended[t], nothing)
              for t in range(5)]  # fmt: skip
     found = advantages_of(steps, values[5], 0.9, 0.8).view(5, 3)
     for lane in range(3):
@@ -189,6 +196,29 @@ def test_a_policy_sees_no_more_than_its_recipe_says(sight, tmp_path):
             agent.tell(Evaluation(query.cell, 8, worth, 1.0, 0, True, False, worth))
     assert asked[0][0] == asked[1][0]
     assert asked[0] == asked[1] or sight > 0
+
+
+def test_a_policy_is_guided_to_the_best_cells_of_the_task_in_hand():
+    recipe = replace(TINY, queries=3, lanes=12, law=(("noise", (1e-9, 1e-9)),))
+    best, env = good_cells(recipe, 0), recipe.env(0)
+    assert best.shape == (4, GOOD, 6)
+    env.reset(seed=0)
+    none = np.zeros((12, 1), np.int64)
+    for number in range(3):
+        infos = env.step(np.zeros((12, 7), np.int64))[-1]
+        paid = env.step(np.concatenate((best[infos["task"], 0], none), axis=1))[1]
+        assert (paid > 0).all()
+        others = ALL_OPS[number * 12 : number * 12 + 12].astype(np.int64)
+        _, paid, ended, _, _ = env.step(np.concatenate((others, none), axis=1))
+        assert ended.all()
+        np.testing.assert_array_equal(paid, 0.0)  # nothing is better
+    lanes, generator = Lanes(recipe, 0, torch.device("cpu")), torch.Generator().manual_seed(0)
+    for _ in range(6):
+        step = lanes.step(random_policy(1), generator)
+        assert {tuple(ops) for ops in step.good.tolist()} <= {tuple(ops) for ops in best.reshape(-1, 6).tolist()}
+    assert recipe.guide_after(0.25) == recipe.guide / 2
+    assert recipe.guide_after(0.5) == recipe.guide_after(1.0) == 0.0
+    assert good_cells(recipe, 1).shape == (4, 1, 6)  # none is needed after the guide
 
 
 def test_it_learns():

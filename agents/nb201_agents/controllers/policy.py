@@ -166,6 +166,13 @@ class Policy(nn.Module):
         entropy = -(logits.exp() * logits.clamp(min=-50.0)).sum(dim=(1, 2))
         return chosen, entropy, self.critic(features[:, 0])[:, 0]
 
+    def likelihood(self, seen: Seen, cells: Tensor) -> Tensor:
+        """Log-probabilities of the ops (n, 6) of cells, each after those before it and among all five, (n,)."""
+        tokens, extra = self._tokens(seen)
+        features = self._features(tokens, extra, self._partials(cells)[:, :NUM_EDGES])
+        logits = self.actors[0](features).log_softmax(dim=2)
+        return logits.gather(2, cells[..., None])[..., 0].sum(dim=1)  # type: ignore[no-any-return]
+
     def _tokens(self, seen: Seen) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
         """Keys and contents (n, heads, tokens, width) of queries, which of them are there, and two plain numbers."""
         history = seen.history

@@ -18,11 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from nb201_agents.controllers.policy import NUM_EDGES, NUM_OPS, Bought, Choice, Policy, Seen
-from nb201_env import ALL_OPS, NB201Error, checks, open_table
+from nb201_env import ALL_OPS, Column, NB201Error, checks, open_table
 from nb201_env.integrations.devices import one_thread
-from nb201_env.simulation.family import TRAINING_TASKS
+from nb201_env.simulation.family import TRAINING_TASKS, Law, TaskFamily
 
 MAX_TASKS = 10_000
+GOOD = 16
+"""How many of a task's best cells are good enough to guide a policy to."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Recipe:
         minibatch: queries in one step of the optimiser.
         learning_rate: at the start; it falls to nothing in a line.
         entropy: weight of the choices' entropy at the start; it falls likewise.
+        guide: weight, at the start, of the likelihood of a task's best cells; it falls to nothing by half of the
+            training.
     """
 
     sources: tuple[tuple[str, str], ...]
@@ -67,9 +71,10 @@ class Recipe:
     trace: float = 0.95
     clip: float = 0.2
     passes: int = 2
-    minibatch: int = 2048
-    learning_rate: float = 2e-3
+    minibatch: int = 512
+    learning_rate: float = 1e-3
     entropy: float = 0.004
+    guide: float = 1.0
 
     def check(self) -> None:
         """Raise NB201Error for a recipe that cannot be carried out."""
@@ -88,9 +93,18 @@ class Recipe:
         """How many queries the policy sees."""
         return self.queries if self.sight is None else self.sight
 
+    def numbers(self, batch: int) -> range:
+        """Of the tasks of a batch."""
+        start = (self.seed * self.batches + batch) * self.tasks % (len(TRAINING_TASKS) - self.tasks)
+        return range(start, start + self.tasks)
+
+    def guide_after(self, done: float) -> float:
+        """Weight of the guide after a share of the training."""
+        return self.guide * max(0.0, 1.0 - 2.0 * done)
+
     def env(self, batch: int) -> gym.vector.VectorEnv[Any, Any, Any]:
         """The lanes of a batch."""
-        start = (self.seed * self.batches + batch) * self.tasks % (len(TRAINING_TASKS) - self.tasks)
+        numbers = self.numbers(batch)
         return gym.make_vec(
             "NB201/Search-v0",
             num_envs=self.lanes,
@@ -98,7 +112,7 @@ class Recipe:
                 {"table": table, "dataset": dataset, "rungs": list(self.rungs or (_last(table, dataset),))}
                 for table, dataset in self.sources
             ],
-            family={"start": start, "stop": start + self.tasks, **dict(self.law)},
+            family={"start": numbers.start, "stop": numbers.stop, **dict(self.law)},
             action="joint",
             observation="dict",
             history=self.queries,
@@ -164,7 +178,7 @@ class Training:
                 group["lr"] = recipe.learning_rate * (1.0 - done)
             steps = [lanes.step(self.policy, self.generator) for _ in range(recipe.steps)]
             last = self.policy.value(lanes.seen())
-            entropies.append(self._learn(steps, last, recipe.entropy * (1.0 - done)))
+            entropies.append(self._learn(steps, last, done))
             ended = lanes.take_returns()
             returns += ended
             progress(update, float(np.mean(ended)) if ended else float("nan"))
@@ -173,15 +187,15 @@ class Training:
         took = time.perf_counter() - began
         self.seconds = (self.seconds[0] + took, self.seconds[1] + lanes.seconds)
 
-    def _learn(self, steps: list[Step], last: Tensor, entropy_weight: float) -> float:
-        """One update; the mean entropy of a choice."""
+    def _learn(self, steps: list[Step], last: Tensor, done: float) -> float:
+        """One update, after a share of the training; the mean entropy of a choice."""
         recipe = self.recipe
         advantages = advantages_of(steps, last, recipe.discount, recipe.trace)
         seen = Seen(*(torch.cat(parts) for parts in zip(*(step.seen for step in steps), strict=True)))
         choices = [torch.cat(parts) for parts in zip(*(step.choice for step in steps), strict=True)]
         actions, allowed, log_prob, value = choices
-        targets = advantages + value
-        entropies = []
+        targets, good = advantages + value, torch.cat([step.good for step in steps])
+        entropies, guide = [], recipe.guide_after(done)
         for chosen in self._minibatches(len(targets)):
             new, entropy, expected = self.policy.judge(
                 Seen(seen.left[chosen], seen.history[chosen]), actions[chosen], allowed[chosen]
@@ -191,8 +205,12 @@ class Training:
             ratio = (new - log_prob[chosen]).exp()
             gain = torch.minimum(ratio * advantage, ratio.clamp(1 - recipe.clip, 1 + recipe.clip) * advantage).mean()
             miss = nn.functional.smooth_l1_loss(expected, targets[chosen])
+            loss = 0.5 * miss - gain - recipe.entropy * (1.0 - done) * entropy.mean()
+            if guide > 0.0:
+                likelihood = self.policy.likelihood(Seen(seen.left[chosen], seen.history[chosen]), good[chosen])
+                loss = loss - guide * likelihood.mean()
             self.optimizer.zero_grad()
-            (0.5 * miss - gain - entropy_weight * entropy.mean()).backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.policy.parameters(), 0.5)
             self.optimizer.step()
             entropies.append(entropy.mean().item() / self.policy.steps)
@@ -206,12 +224,13 @@ class Training:
 
 @dataclass(frozen=True)
 class Step:
-    """One query in every lane: what was seen, chosen and paid, and which searches ended."""
+    """One query in every lane: what was seen, chosen and paid, which searches ended, and one of their best cells."""
 
     seen: Seen
     choice: Choice
     reward: Tensor
     ended: Tensor
+    good: Tensor
 
 
 def advantages_of(steps: list[Step], last: Tensor, discount: float, trace: float) -> Tensor:
@@ -243,6 +262,7 @@ class Lanes:
         self._env, self._device, self._shown = recipe.env(batch), device, recipe.shown
         self._observation = self._env.reset(seed=recipe.seed * recipe.batches + batch)[0]
         self.seconds = time.perf_counter() - began
+        self._good, self._rng = good_cells(recipe, batch), np.random.default_rng([recipe.seed, batch])
         shape = recipe.lanes, recipe.queries
         self._bought = Bought(torch.full(shape, -1, device=device), torch.zeros(shape, dtype=torch.long, device=device))
         self._queries = torch.zeros(recipe.lanes, dtype=torch.long, device=device)
@@ -262,14 +282,23 @@ class Lanes:
         if actions.shape[1] == NUM_EDGES:
             actions = np.concatenate((actions, np.zeros((len(actions), 1), actions.dtype)), axis=1)
         began = time.perf_counter()
-        self._observation, reward, ended, _, _ = self._env.step(actions)
+        self._observation, reward, ended, _, infos = self._env.step(actions)
         self.seconds += time.perf_counter() - began
         self._remember(actions, ended)
         self._returns += reward
         self._ended_returns += self._returns[ended].tolist()
         self._returns[ended] = 0.0
         rewards = torch.from_numpy(np.asarray(reward, np.float32)).to(self._device)
-        return Step(seen, choice, rewards, torch.from_numpy(ended).to(self._device))
+        good = torch.from_numpy(self._draw_good(infos)).to(self._device)
+        return Step(seen, choice, rewards, torch.from_numpy(ended).to(self._device), good)
+
+    def _draw_good(self, infos: dict[str, Any]) -> npt.NDArray[np.int64]:
+        """Ops of one of the best cells of each search, (lanes, 6)."""
+        tasks = np.zeros(len(self._returns), np.int64)
+        for told in (infos, infos.get("final_info", {})):  # of searches that go on, and of those that ended
+            if "task" in told:
+                tasks = np.where(told["_task"], told["task"], tasks)
+        return self._good[tasks, self._rng.integers(self._good.shape[1], size=len(tasks))]
 
     def _remember(self, actions: npt.NDArray[np.int64], ended: npt.NDArray[np.bool_]) -> None:
         at = torch.arange(len(actions), device=self._device), self._queries
@@ -283,6 +312,18 @@ class Lanes:
         """Returns of the searches that ended since the last call."""
         ended, self._ended_returns = self._ended_returns, []
         return ended
+
+
+def good_cells(recipe: Recipe, batch: int) -> npt.NDArray[np.int64]:
+    """Ops of the best cells of each task of a batch, (tasks, GOOD, 6); of none where the guide is over."""
+    if not recipe.guide_after(batch / recipe.batches):
+        return np.zeros((recipe.tasks, 1, NUM_EDGES), np.int64)
+    columns = [
+        Column.open(table, dataset, rungs=recipe.rungs or (_last(table, dataset),)) for table, dataset in recipe.sources
+    ]
+    family = TaskFamily(columns, Law(**dict(recipe.law)))
+    means = (family.column(number, "mean").mean for number in recipe.numbers(batch))
+    return np.stack([ALL_OPS[np.argsort(-mean)[:GOOD]] for mean in means]).astype(np.int64)
 
 
 def codes_of(ops: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
