@@ -13,7 +13,7 @@ import shutil
 import socket
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -187,12 +187,13 @@ def regular(path: Path) -> Path:
     return path
 
 
-def read_npz(path: Path, most_bytes: int = 1 << 30) -> dict[str, npt.NDArray[Any]]:
+def read_npz(path: Path, most_bytes: int = 1 << 30, names: Container[str] | None = None) -> dict[str, npt.NDArray[Any]]:
     """The arrays of an `.npz`, none of them of objects.
 
     Args:
         path: of the file.
         most_bytes: how large all arrays together may be.
+        names: of those to read; None for all.
 
     Raises:
         NB201Error: if there is no such file.
@@ -204,7 +205,7 @@ def read_npz(path: Path, most_bytes: int = 1 << 30) -> dict[str, npt.NDArray[Any
         if size > most_bytes:
             raise TableFormatError(f"{path} holds {size / 1e6:,.0f} MB, more than the {most_bytes / 1e6:,.0f} expected")
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files if names is None or name in names}
     except NB201Error:
         raise
     except Exception as error:  # zipfile and numpy raise many types; all mean that the file is not what it should be

@@ -56,10 +56,11 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
     loss = {split: np.full(shape, np.nan) for split, shape in shapes.items()}
     made_with: dict[str, set[str]] = {"device": set(), "torch": set()}
     seconds = {name: np.full((plan.trials, NUM_CELLS), np.nan) for name in TIMED}
+    small = {"cells", *seconds, *made_with, *(f"{split}/{what}" for split in shapes for what in ("correct", "loss"))}
     for block, path in files.items():
         trial, cells = seeds.index(block.seed), list(block.cells)
         try:
-            part = read_npz(path)
+            part = read_npz(path, names=small)
             if part["cells"].tolist() != cells:
                 raise ValueError("other cells")
             for split in images.splits:
@@ -69,8 +70,6 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
                 values[trial, cells] = part[name]
             for name, found in made_with.items():
                 found.add(str(part[name]))
-            if plan.weights and part["weights"].dtype != np.uint8:
-                raise ValueError("no weights")
         except (ValueError, KeyError, TypeError):
             raise TableFormatError(f"{path} is damaged; remove it and generate again") from None
     trained_as = np.where(np.isin(np.arange(NUM_CELLS), range(plan.start, plan.stop)), np.arange(NUM_CELLS), -1)
@@ -118,8 +117,10 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
         if plan.weights:
             where = f"{images.name}/{recipe.name}/{images.trained_on}"
             for block, path in files.items():  # one after the other: together they may be hundreds of gigabytes
-                content = read_npz(path)["weights"].tobytes()
-                add_weights(writer, where, block.seed, block.number, list(block.cells), content)
+                content = read_npz(path, names={"weights"}).get("weights")
+                if content is None or content.dtype != np.uint8:
+                    raise TableFormatError(f"{path} holds no weights; remove it and generate again")
+                add_weights(writer, where, block.seed, block.number, list(block.cells), content.tobytes())
         for split in images.splits:
             count = len(images.splits[split].labels)
             writer.add_split(

@@ -16,6 +16,7 @@ from nb201_env.tables.writer import TableWriter
 torch = pytest.importorskip("torch")
 pytest.importorskip("sklearn")
 
+from nb201_generator.assemble import merge  # noqa: E402
 from nb201_generator.campaign import generate  # noqa: E402
 from nb201_generator.images import load_images  # noqa: E402
 from nb201_generator.network import Network  # noqa: E402
@@ -104,6 +105,19 @@ def test_weights_are_in_the_fingerprint_and_survive_a_join(plan, table, tmp_path
     joined = open_table(tmp_path / "both.zarr")
     for name, one in table.weights(6111, "colours").items():
         np.testing.assert_array_equal(joined.weights(6111, "colours")[name], one)
+
+
+def test_a_part_without_weights_is_named_and_no_table_is_written(plan, tmp_path):
+    shards = [tmp_path / f"{index}.zarr" for index in range(2)]
+    for index, out in enumerate(shards):
+        assert generate(plan, out, shard=(index, 2)) == []
+    part = next(shards[1].with_name("1.zarr.parts").glob("*.npz"))
+    with np.load(part) as file:
+        arrays = {name: file[name] for name in file.files if name != "weights"}
+    np.savez(part, **arrays)
+    with pytest.raises(TableFormatError, match=f"{part.name} holds no weights; remove it and generate again"):
+        merge(shards, tmp_path / "all.zarr")
+    assert not (tmp_path / "all.zarr").exists()
 
 
 def test_what_is_not_there_is_missing(table):
