@@ -9,14 +9,18 @@ from nb201_agents.harness.bench import bench
 from nb201_agents.harness.setup import Setup
 from nb201_agents.harness.summary import summaries
 
-folder = Path(tempfile.mkdtemp())
-file = folder / "small.safetensors"
+file = Path("small-controller.safetensors")
+file.unlink(missing_ok=True)
 
-# 23,000 queries, some twenty seconds on one core. `nb201 pretrain` does the same, and far more of it.
+# 23,000 queries, some half a minute on one core. `nb201 pretrain` does the same, and far more of it.
 recipe = Recipe((("mini", "gratings"),), batches=3, updates=10, tasks=64, lanes=64, learning_rate=3e-3)
 pretrain(recipe, file, progress=lambda done, total, what: print(f"\r{done} of {total} updates, {what}", end=""))
-print()
+print(
+    f"\nwritten: {file}\n\n30 searches of 20 queries of mini's digits; the best cell reaches 94.9 % of their validation images"
+)
 
-bench([f"controller(file={file})"], [Setup("mini", "digits", max_queries=20)], 20, folder / "results")
-for row in summaries(folder / "results"):
-    print(f"{row.agent.partition('(')[0]:12s} {row.queries:.0f} queries: {row.final:.2f} %, regret {row.regret:.2f}")
+results = Path(tempfile.mkdtemp())
+bench([f"controller(file={file})"], [Setup("mini", "digits", max_queries=20)], 30, results)
+for row in summaries(results):
+    name = row.agent.partition("(")[0]
+    print(f"{name:12s} finds cells of {row.mean:.2f} % on average, {row.regret:.2f} points from the best")

@@ -84,6 +84,9 @@ def run(block, folder):
     for task in tasks:
         result = subprocess.run([sys.executable, *task], capture_output=True, text=True, cwd=folder)
         assert result.returncode == 0, f"{task}\n{result.stderr}"
+        if block.language == "python":  # a comment that begins with a digit says what is printed
+            said = re.findall(r"^print\(.*\)  # (\d.*)$", block.text, re.MULTILINE)
+            assert set(said) <= set(result.stdout.splitlines()), result.stdout
 
 
 def unrun_commands():

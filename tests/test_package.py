@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def python(*arguments, **kwargs):
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, **kwargs)
+def python(*arguments, cwd=ROOT, **kwargs):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, **kwargs)
 
 
 def test_importing_loads_neither_torch_nor_zarr():
@@ -77,11 +77,11 @@ def test_examples_are_short():
 @pytest.mark.parametrize(
     "example", [path for path in EXAMPLES if path.name not in RUN_ELSEWHERE], ids=lambda path: path.name
 )
-def test_examples_run_as_written(example):
+def test_examples_run_as_written(example, tmp_path):
     for package in ("torch", "stable_baselines3", "sb3_contrib", "torchrl", "ray", "tianshou", *LIBRARIES):
         if f"import {package}" in example.read_text() or f"from {package}" in example.read_text():
             pytest.importorskip(package)
-    result = python(str(example))
+    result = python(str(example), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     shown = [float(number) for number in re.findall(r"([\d.]+) %", result.stdout)]
     assert shown

@@ -211,7 +211,7 @@ def pretrain(
         seed=seed,
     )
     gpus = int(device.startswith("cuda"))
-    with open_engine(engine, address, gpus) as run_tasks, progress_bar("searches") as progress:
+    with open_engine(engine, address, gpus) as run_tasks, progress_bar("tasks") as progress:
         files = pretrain_all(recipe, Path(out), controllers, device, tensorboard, progress, jobs, run_tasks)
     for file in files:
         typer.echo(f"written: {file}, and its card beside it")
@@ -308,6 +308,12 @@ def _json_row(row: Summary) -> dict[str, Any]:
     return {key: plain(value) for key, value in asdict(row).items()}
 
 
+LEGEND = (
+    "Regret is in points; * marks the lowest and what is not worse; the target is one trial deviation from the best "
+    "cell, times to it are medians."
+)
+
+
 def _print_table(rows: list[Summary]) -> None:
     console = Console()
     for dataset in dict.fromkeys(row.dataset for row in rows):
@@ -319,5 +325,6 @@ def _print_table(rows: list[Summary]) -> None:
         console.print(text)
         for row in (row for row in rows if row.dataset == dataset and row.note):
             console.print(f"{row.agent}: {row.note}.", markup=False)
+    console.print(LEGEND, style="dim")
     if said := warning(rows):
         typer.echo(said, err=True)

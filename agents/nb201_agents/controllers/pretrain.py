@@ -126,10 +126,10 @@ def _report(progress: Progress, before: int, total: int, said: str, update: int,
 def _said(training: Training) -> str:
     """Return and queries a second of the last batch, for the progress bar."""
     if not training.curve:
-        return "searches"
+        return "first batch of tasks"
     recipe = training.recipe
     queries = training.batch * recipe.updates * recipe.steps * recipe.lanes
-    return f"return {training.curve[-1][0]:.2f}, {queries / training.seconds[0]:,.0f} queries a second"
+    return f"last batch: return {training.curve[-1][0]:.2f}, {queries / training.seconds[0]:,.0f} queries a second"
 
 
 def _logger(folder: str | None) -> Callable[[int, tuple[float, float], float], None]:
