@@ -1,10 +1,12 @@
 """Controllers: what they see and choose, their training, their files, and how they search."""
 
+import hashlib
 import json
 import sys
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -23,7 +25,7 @@ from nb201_env.integrations.devices import one_thread
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
-from nb201_agents.controllers.agent import Controller, shown_history  # noqa: E402
+from nb201_agents.controllers.agent import SHIPPED, Controller, shown_history  # noqa: E402
 from nb201_agents.controllers.files import read_checkpoint, read_controller, write_checkpoint  # noqa: E402
 from nb201_agents.controllers.policy import Bought, Choice, Policy, Seen  # noqa: E402
 from nb201_agents.controllers.ppo import CODES, GOOD, Lanes, Recipe, Step, Training, advantages_of, good_cells  # noqa: E402
@@ -384,10 +386,21 @@ def test_a_controller_of_rungs_searches_where_there_are_fewer(tmp_path):
     assert len(set(cells)) == 5  # one that was trained to the last rung does not come again
 
 
-def test_no_file_and_more_rungs(file):
+def test_the_controller_that_comes_with_the_package_is_that_of_the_protocol(tmp_path):
+    controller, mini = read_controller(SHIPPED), open_table("mini")
+    assert controller.fingerprints == {"mini": mini.fingerprint}
+    assert {dataset for _, dataset in controller.recipe.sources} == set(mini.datasets)
+    assert SHIPPED.stat().st_size < 2_000_000
+    protocol = (Path(__file__).parents[2] / "docs" / "transfer.md").read_text(encoding="utf-8")
+    assert f"| controller-0.safetensors | {hashlib.sha256(SHIPPED.read_bytes()).hexdigest()} |" in protocol
+    bench(["controller"], [Setup("mini", "digits", max_queries=3)], 1, tmp_path)
+    validate(tmp_path)
+
+
+def test_more_rungs_than_a_controller_was_trained_for(file):
     rng = np.random.default_rng(0)
-    with pytest.raises(NB201Error, match="needs a file that `nb201 pretrain` wrote"):
-        make_agent("controller", Task("cifar10", 200, (200,)), rng)
+    with pytest.raises(NB201Error, match="the controller of the package was trained for searches of 1 rungs at most"):
+        make_agent("controller", Task("digits", 8, (1, 2, 3, 8)), rng)
     with pytest.raises(NB201Error, match=r"was trained for searches of \d rungs at most, and this one has 4"):
         Controller(Task("digits", 8, (1, 2, 3, 8)), rng, file=str(file))
 

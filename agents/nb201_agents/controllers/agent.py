@@ -15,30 +15,33 @@ _CELL = len(EDGES) * len(OPS)
 _SHOWN_DEVIATIONS = 8.0
 
 
+SHIPPED = Path(__file__).with_name("shipped.safetensors")
+"""Trained on the four data sets of `mini`; docs/transfer.md says how, and what it reaches."""
+
+
 class Controller:
     """Searches as its policy says, which looks at the latest queries of the search.
 
     Args:
         task: what is searched.
         rng: source of all randomness.
-        file: that `nb201 pretrain` wrote.
+        file: that `nb201 pretrain` wrote; None for the one that comes with the package.
     """
 
-    def __init__(self, task: Task, rng: np.random.Generator, file: str = ""):
+    def __init__(self, task: Task, rng: np.random.Generator, file: str | None = None):
         require("controller", "torch", "safetensors")
-        if not file:
-            raise NB201Error("the agent controller needs a file that `nb201 pretrain` wrote: controller(file=FILE)")
         import torch
 
         from nb201_agents.controllers.files import read_controller
         from nb201_agents.controllers.ppo import CODES
 
-        self._controller = read_controller(Path(file))
+        self._controller = read_controller(SHIPPED if file is None else Path(str(file)))
         self.pretrained_on = tuple(sorted({dataset for _, dataset in self._controller.recipe.sources}))
         policy = self._controller.policy
         if policy.rungs < len(task.epochs):
             raise NB201Error(
-                f"{file} was trained for searches of {policy.rungs} rungs at most, and this one has {len(task.epochs)}"
+                f"{file or 'the controller of the package'} was trained for searches of {policy.rungs} rungs at most, "
+                f"and this one has {len(task.epochs)}"
             )
         self._first_rung = policy.rungs - len(task.epochs)  # as where tasks of unlike numbers of rungs are trained on
         self._task, self._codes = task, CODES
