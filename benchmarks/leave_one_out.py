@@ -1,14 +1,16 @@
 """Controllers and their bars on a data set that none of their sources is: `python benchmarks/leave_one_out.py FOLDER`.
 
 Each data set of a table, `mini` unless another is named, is held out in turn, and a controller is trained on the
-others, into FOLDER/no-NAME.safetensors (interrupted, the same command goes on). It and the bars then search the
-held-out set itself, and tasks that the family makes of it alone. With `--rungs` cells can be seen at three epochs, and
-a search has a budget of seconds.
+others, into FOLDER/no-NAME-SEED.safetensors (interrupted, the same command goes on). It and the bars then search the
+held-out set itself, and tasks that the family makes of it alone. With `--controllers` several are trained of each, of
+seeds from 0, and have a line each: they may differ by more than agents do. With `--rungs` cells can be seen at three
+epochs, and a search has a budget of seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,16 +57,20 @@ class Searches:
     runs: int
 
 
-def trained(table: str, dataset: str, folder: Path, batches: int, has_rungs: bool, is_short: bool) -> list[str]:
+def trained(
+    table: str, dataset: str, folder: Path, batches: int, controllers: int, has_rungs: bool, is_short: bool
+) -> list[str]:
     """Agents that have not seen a data set, and their files."""
     others = [name for name in open_table(table).datasets if name != dataset]
-    path = folder / f"no-{dataset}{'-rungs' * has_rungs}.safetensors"
-    if not path.exists():
-        budget = {"rungs": RUNGS, "trainings": TRAININGS} if has_rungs else {}
-        recipe = Recipe(tuple((table, name) for name in others), batches=batches, **budget)
-        pretrain(recipe, path, progress=partial(_say, path.name))
-        print(file=sys.stderr)
-    agents = [f"controller(file={path})"]
+    agents = []
+    for seed in range(controllers):
+        path = folder / f"no-{dataset}{'-rungs' * has_rungs}-{seed}.safetensors"
+        if not path.exists():
+            budget = {"rungs": RUNGS, "trainings": TRAININGS} if has_rungs else {}
+            recipe = Recipe(tuple((table, name) for name in others), batches=batches, seed=seed, **budget)
+            pretrain(recipe, path, progress=partial(_say, path.name))
+            print(file=sys.stderr)
+        agents.append(f"controller(file={path})")
     if not has_rungs and not is_short:
         recurrent = folder / f"no-{dataset}.zip"
         if not recurrent.exists():
@@ -100,8 +106,9 @@ def _courses(which: Searches, columns: Sequence[Column]) -> list[Course]:
 
 
 def name_of(agent: str) -> str:
-    """An agent's name without its files."""
-    return agent.partition("(")[0].partition(":")[0]
+    """An agent's name without its files, a controller's with its seed."""
+    name, seed = agent.partition("(")[0].partition(":")[0], re.search(r"-(\d+)\.safetensors\)$", agent)
+    return f"{name} {seed[1]}" if seed else name
 
 
 def row(agent: str, runs: npt.NDArray[np.float64]) -> str:
@@ -126,6 +133,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--table", default="mini")
     parser.add_argument("--batches", type=int, default=60, help="of tasks, in each training")
+    parser.add_argument("--controllers", type=int, default=1, help="of seeds that follow, for each data set")
     parser.add_argument("--rungs", action="store_true", help="let agents choose among three epochs")
     parser.add_argument("--short", action="store_true", help="without RecurrentPPO, which takes longest")
     parser.add_argument("--runs", type=int, default=RUNS)
@@ -135,7 +143,7 @@ def main() -> None:
     datasets, shown = open_table(given.table).datasets, TRAININGS_SHOWN if given.rungs else QUERIES_SHOWN
     every = []
     for dataset in datasets:
-        learnt = trained(given.table, dataset, given.folder, given.batches, given.rungs, given.short)
+        learnt = trained(given.table, dataset, given.folder, given.batches, given.controllers, given.rungs, given.short)
         sources = [f"{name}(table={given.table})" for name in (() if given.rungs else SOURCES)]
         agents = (*BARS[given.rungs], *sources, *learnt)
         more = given.rungs, given.runs
