@@ -58,7 +58,7 @@ class Bought(NamedTuple):
         cells = NUM_OPS**left
         closed = self.codes.masked_fill(self.rungs < rungs, -1).div(cells, rounding_mode="floor")
         following = at[:, None] * NUM_OPS + torch.arange(NUM_OPS, device=at.device)
-        return (closed[:, :, None] == following[:, None]).sum(dim=1) < cells
+        return (closed[:, :, None] == following[:, None]).sum(dim=1) < cells  # type: ignore[no-any-return]
 
     def highest(self, at: Tensor) -> Tensor:
         """Highest rung at which cells (n,) were seen, 0 for none, (n,)."""
