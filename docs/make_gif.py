@@ -1,4 +1,4 @@
-"""Make the picture of a trained controller that the README shows: `python docs/make_gif.py`.
+"""Make the picture of a PPO agent that the README shows: `python docs/make_gif.py`.
 
 PPO learns on 300 cells of CIFAR-10; then it builds cells greedily and by chance in turn, drawn as they grow.
 """
