@@ -26,8 +26,8 @@ from nb201_agents.harness.truth import truth_of
 from nb201_env import NUM_CELLS, NB201Error, Table, open_table
 
 PROTOCOL = Path(__file__).parents[1] / "docs" / "transfer.md"
-BARS = ("random", "params", "local-search", "source-order", "ridge-source", "gp-source")
 KNOW_SOURCES = ("source-order", "ridge-source", "gp-source")
+BARS = ("random", "params", "local-search", *KNOW_SOURCES)
 RUNS, QUERIES, SHOWN = 500, 50, (10, 20, 50)
 
 

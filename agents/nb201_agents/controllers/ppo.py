@@ -93,6 +93,13 @@ class Recipe:
         """How many queries the policy sees."""
         return self.queries if self.sight is None else self.sight
 
+    def rungs_of(self, table: str, dataset: str) -> tuple[int, ...]:
+        """Epochs at which cells of a source can be seen."""
+        if self.rungs:
+            return self.rungs
+        opened = open_table(table)
+        return (opened.last_epoch(dataset, recipe=opened.recipes(dataset)[0]),)
+
     def numbers(self, batch: int) -> range:
         """Of the tasks of a batch."""
         start = (self.seed * self.batches + batch) * self.tasks % (len(TRAINING_TASKS) - self.tasks)
@@ -109,7 +116,7 @@ class Recipe:
             "NB201/Search-v0",
             num_envs=self.lanes,
             tasks=[
-                {"table": table, "dataset": dataset, "rungs": list(self.rungs or (_last(table, dataset),))}
+                {"table": table, "dataset": dataset, "rungs": list(self.rungs_of(table, dataset))}
                 for table, dataset in self.sources
             ],
             family={"start": numbers.start, "stop": numbers.stop, **dict(self.law)},
@@ -121,11 +128,6 @@ class Recipe:
             trainings=self.trainings,
             max_queries=self.queries,
         )
-
-
-def _last(table: str, dataset: str) -> int:
-    opened = open_table(table)
-    return opened.last_epoch(dataset, recipe=opened.recipes(dataset)[0])
 
 
 @dataclass
@@ -318,9 +320,7 @@ def good_cells(recipe: Recipe, batch: int) -> npt.NDArray[np.int64]:
     """Ops of the best cells of each task of a batch, (tasks, GOOD, 6); of none where the guide is over."""
     if not recipe.guide_after(batch / recipe.batches):
         return np.zeros((recipe.tasks, 1, NUM_EDGES), np.int64)
-    columns = [
-        Column.open(table, dataset, rungs=recipe.rungs or (_last(table, dataset),)) for table, dataset in recipe.sources
-    ]
+    columns = [Column.open(table, dataset, rungs=recipe.rungs_of(table, dataset)) for table, dataset in recipe.sources]
     family = TaskFamily(columns, Law(**dict(recipe.law)))
     means = (family.column(number, "mean").mean for number in recipe.numbers(batch))
     return np.stack([ALL_OPS[np.argsort(-mean)[:GOOD]] for mean in means]).astype(np.int64)
