@@ -3,7 +3,8 @@
 Every method searches data sets of a table with several seeds and both kinds of norms. After each search its supernet
 ranks cells, drawn from all and from the best tenth, by their accuracy on all validation images; Spearman's correlation
 with the table's is what is kept. One line of OUT is one search; those that are there are not made again. With
-`--show`, prints what the lines come to, beside random and local search at the same simulated seconds.
+`--show`, prints what the lines come to, beside random and local search at the same simulated seconds; with `--figure`,
+draws the accuracy of the current cell along the searches, as figures 7 and 8 of Dong and Yang, NAS-Bench-201, ICLR 2020.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 import multiprocessing
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from nb201_generator.images import load_images
 
 from nb201_env import Cell, Column
 from nb201_env.analysis import spearman
+from nb201_env.figures.style import PALETTE, axes_of, styled, svg_of
 
 CELLS, TOP = 200, 0.1
 SEARCHES = 500
@@ -89,6 +91,31 @@ def show(table: str, lines: Iterable[dict[str, Any]]) -> None:
         )
 
 
+def draw(table: str, lines: Sequence[dict[str, Any]], path: Path) -> None:
+    """Mean accuracy of the cell that each method would take, epoch by epoch: data sets by rows, norms by columns."""
+    datasets = sorted({line["dataset"] for line in lines})
+    figure, axes = axes_of(len(datasets), 2, 5.0, 3.0)
+    for row, dataset in zip(axes, datasets, strict=True):
+        accuracy = 100 * Column.open(table, dataset, trial="mean").mean
+        for panel, running in zip(row, (False, True), strict=True):
+            for method, colour in zip(METHODS, PALETTE, strict=True):
+                cells = [
+                    line["cells"]
+                    for line in lines
+                    if (line["dataset"], line["running"], line["method"]) == (dataset, running, method)
+                ]
+                if cells:
+                    mean = accuracy[np.array(cells)].mean(axis=0)
+                    panel.plot(np.arange(1, len(mean) + 1), mean, label=method, color=colour)
+            panel.axhline(accuracy.max(), color="0.5", linestyle=":", linewidth=1)
+            title = f"{dataset}, norms by {'running statistics' if running else 'the batch'}"
+            panel.set(
+                title=title, xlabel="epochs of the supernet", ylabel="accuracy of the cell (%)", xticks=range(0, 21, 5)
+            )
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=8)
+    path.write_text(svg_of(figure), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
@@ -98,19 +125,24 @@ def main() -> None:
     parser.add_argument("--running-seeds", type=int, default=2, help="by running statistics")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--show", action="store_true")
+    parser.add_argument("--figure", type=Path, help="an SVG to draw")
     args = parser.parse_args()
     lines = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
+    if args.figure:
+        with styled():
+            draw(args.table, lines, args.figure)
     if args.show:
         show(args.table, lines)
+    if args.show or args.figure:
         return
     known = {tuple(line[key] for key in KEYS) for line in lines}
     tasks = [
         (args.table, method, dataset, running, seed)
+        for seed in range(max(args.seeds, args.running_seeds))
         for running, seeds in ((False, args.seeds), (True, args.running_seeds))
-        for seed in range(seeds)
         for dataset in args.datasets.split(",")
         for method in METHODS
-        if (method, dataset, running, seed) not in known
+        if seed < seeds and (method, dataset, running, seed) not in known
     ]
     with args.out.open("a") as file, multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
         for done, line in enumerate(pool.imap_unordered(searched, tasks), start=1):
