@@ -4,7 +4,7 @@ Every method searches data sets of a table with several seeds and both kinds of 
 ranks cells, drawn from all and from the best tenth, by their accuracy on all validation images; Spearman's correlation
 with the table's is what is kept. One line of OUT is one search; those that are there are not made again. With
 `--show`, prints what the lines come to, beside random and local search at the same simulated seconds; with `--figure`,
-draws the accuracy of the current cell along the searches, as figures 7 and 8 of Dong and Yang, NAS-Bench-201, ICLR 2020.
+draws the accuracy of the current cell along the searches, as figures 7 and 8 of Dong and Yang (ICLR 2020).
 """
 
 from __future__ import annotations
