@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -128,6 +129,8 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="an SVG to draw")
     args = parser.parse_args()
     lines = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
+    if (args.show or args.figure) and not lines:
+        sys.exit(f"error: {args.out} holds no search yet; make some without --show and --figure")
     if args.figure:
         with styled():
             draw(args.table, lines, args.figure)
