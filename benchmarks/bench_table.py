@@ -146,6 +146,20 @@ def full_size(folder: Path) -> None:
         float, subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split()
     )
     print(f"one epoch's column of all cells, all trials: {1e3 * took:.0f} ms; peak memory {memory:.0f} MB, target 250")
+    figures(path, folder / "figures")
+
+
+def figures(table: Path, out: Path) -> None:
+    """All figures of a table, on a page."""
+    code = (
+        "import resource; from nb201_env import open_table; from nb201_env.figures.page import write_figures; "
+        f"write_figures(open_table({str(table)!r}), {str(out)!r}); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)"
+    )
+    began = time.perf_counter()
+    peak = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    took, drawn = time.perf_counter() - began, len(list(out.glob("*.svg")))
+    print(f"{drawn} figures of it: {took:.0f} s, target 60; peak memory {peak:.2f} GB, target 2")
 
 
 def importing(folder: Path) -> None:

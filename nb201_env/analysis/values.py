@@ -64,7 +64,7 @@ def costs(table: Table, dataset: str, recipe: str) -> dict[str, Floats]:
     with suppress(MissingDataError):
         found["latency (ms)"] = 1e3 * table.latency(dataset).astype(np.float64)
     if table.has_train_seconds(dataset, recipe=recipe):
-        found["training (GPU-seconds)"] = table.train_seconds(dataset, recipe=recipe).astype(np.float64)
+        found["training (seconds)"] = table.train_seconds(dataset, recipe=recipe).astype(np.float64)
     return {name: values for name, values in found.items() if np.isfinite(values).any()}
 
 

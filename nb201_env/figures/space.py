@@ -85,6 +85,7 @@ def ranking_across_data_sets(table: Table) -> Any:
             title=f"Spearman {spearman(together[0], values):.3f}",
         )
         one.set_aspect("equal")
+        one.locator_params(nbins=4)
     return figure
 
 
@@ -97,14 +98,16 @@ def correlations(table: Table) -> Any:
     side = max(3.6, 0.62 * len(names) + 1.6)
     figure, axes = axes_of(1, 1, side + 0.8, side)
     one = axes[0, 0]
-    shown = one.imshow(found, cmap="viridis", vmin=min(0.0, float(np.nanmin(found))), vmax=1.0)
+    lowest = np.floor(10.0 * np.nanmin(found)) / 10.0
+    middle = (lowest + 1.0) / 2.0
+    shown = one.imshow(found, cmap="viridis", vmin=lowest, vmax=1.0)
     one.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize="small")
     one.set_yticks(range(len(names)), names, fontsize="small")
     one.grid(False)
     for i, row in enumerate(found):
         for j, value in enumerate(row):
             one.text(
-                j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color="black" if value > 0.7 else "white"
+                j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color="black" if value > middle else "white"
             )
     figure.colorbar(shown, ax=one, label="Spearman's correlation", shrink=0.8)
     return figure
@@ -123,7 +126,7 @@ def ops_on_edges(table: Table) -> Any:
         one.grid(False)
         for (edge, op), value in np.ndenumerate(found.mean):
             colour = "white" if abs(value) > 0.6 * most else "black"
-            one.text(op, edge, f"{value:+.1f}", ha="center", va="center", fontsize=7, color=colour)
+            one.text(op, edge, f"{value:+.1f}".replace("-", "−"), ha="center", va="center", fontsize=7, color=colour)
         one.set_title(f"{title}: these sums explain {100 * found.explained:.0f} %")
     axes[0, 0].set_ylabel("edge")
     return figure

@@ -27,6 +27,7 @@ from nb201_agents.oneshot.methods.enas import ENAS  # noqa: E402
 from nb201_agents.oneshot.methods.gdas import GDAS  # noqa: E402
 from nb201_agents.oneshot.methods.rsps import RSPS  # noqa: E402
 from nb201_agents.oneshot.methods.setn import SETN  # noqa: E402
+from nb201_agents.oneshot.paths import logits_of_paths  # noqa: E402
 from nb201_agents.oneshot.recipe import OneShotRecipe  # noqa: E402
 from nb201_agents.oneshot.search import METHODS, search  # noqa: E402
 from nb201_agents.oneshot.supernet import Supernet  # noqa: E402
@@ -69,6 +70,34 @@ def test_a_path_is_the_network_of_its_cell(running, affine, cells_per_stage):
             state = {name: one.clone() for name, one in net.state_dict().items()}
             torch.testing.assert_close(net(batch(3).images, ops=cell.ops), network(batch(3).images), rtol=0, atol=0)
             net.load_state_dict(state)
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("affine", [False, True])
+def test_paths_at_once_are_what_each_is_alone(running, affine):
+    torch.manual_seed(1)
+    net = Supernet(5, 4, 2, affine, running).double()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    with torch.no_grad():
+        net(batch(9).images, weights=torch.full((6, 5), 0.2, dtype=torch.float64))  # moves running statistics
+    net.eval()
+    images = torch.stack([batch(seed).images for seed in range(len(CELLS))])
+    found = logits_of_paths(net, images, [cell.ops for cell in CELLS])
+    alone = torch.stack([net(own, ops=cell.ops) for own, cell in zip(images, CELLS, strict=True)])
+    torch.testing.assert_close(found, alone)
+
+
+def test_paths_on_batches_of_unlike_sizes_are_evaluated_as_one_by_one():
+    shares, sizes = shared(), [8, 8, 3, 8, 3, 900]  # the last is more than goes through the network at once
+    batches = [batch(seed, count) for seed, count in enumerate(sizes)]
+    paths = [cell.ops for cell in CELLS[: len(sizes)]]
+    found = shares.accuracies(batches, paths)
+    work, shares.work = shares.work, np.zeros_like(shares.work)
+    assert found == [shares.accuracies([one], [path])[0] for one, path in zip(batches, paths, strict=True)]
+    np.testing.assert_allclose(work, shares.work)
+    assert shares.net.training
+    assert len(set(found)) > 2
 
 
 def test_weights_of_one_op_an_edge_are_a_path():

@@ -157,7 +157,7 @@ def test_what_a_table_has_not_is_said(published):
         with pytest.raises(MissingDataError, match="accuracy of cifar100 after epoch 200 alone"):
             analysis(published, "cifar100", recipe)
     assert list(costs(published, "cifar100", recipe)) == [
-        "params (million)", "MACs (million)", "latency (ms)", "training (GPU-seconds)",
+        "params (million)", "MACs (million)", "latency (ms)", "training (seconds)",
     ]  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def seconds_of_parts(train_seconds: Floats, images: int) -> Floats:
     known = np.isfinite(trained) & (trained > 0) & (ALL_OPS != NONE).all(axis=1)
     costs = ALL_OPS[known][:, :, None] == np.arange(SKIP + 1, len(OPS))
     design = np.concatenate((np.ones((len(costs), 1)), costs.reshape(len(costs), len(EDGES) * (len(OPS) - 2))), axis=1)
-    if np.linalg.matrix_rank(design) < design.shape[1]:
+    if len(design) < design.shape[1] or np.linalg.matrix_rank(design) < design.shape[1]:
         raise NB201Error(
             "the table does not say the seconds of enough cells to tell what a supernet costs: use one that has "
             "those of cells without none"

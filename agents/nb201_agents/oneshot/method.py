@@ -12,9 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nb201_agents.oneshot.cost import EVALUATION, PARTS, Floats, work_of
+from nb201_agents.oneshot.paths import logits_of_paths
 from nb201_agents.oneshot.recipe import OneShotRecipe
 from nb201_agents.oneshot.supernet import Supernet
 from nb201_env.space import EDGES, OPS, Cell
+
+
+TOGETHER = 1 << 15
+"""Pixels of images that go through the network at once. On a CPU, several paths on more than these are slower than one
+after the other."""
 
 
 class Batch(NamedTuple):
@@ -58,22 +64,42 @@ class Shared:
         return functional.cross_entropy(self.net(batch.images, weights, ops), batch.labels)
 
     @torch.no_grad()
-    def accuracy(self, batch: Batch, ops: Sequence[int]) -> float:
-        """Of a path, evaluated by the norms as the recipe has them."""
-        self.work += EVALUATION * len(batch.labels) * work_of(ops)
+    def accuracies(self, batches: Sequence[Batch], paths: Sequence[Sequence[int]]) -> list[float]:
+        """Of paths, each on a batch of its own, evaluated by the norms as the recipe has them."""
+        found = [0.0] * len(paths)
         self.net.eval()
-        correct = self.net(batch.images, ops=ops).argmax(dim=1) == batch.labels
+        for alike in _alike(batches):
+            images = torch.stack([batches[i].images for i in alike])
+            if len(alike) == 1:
+                logits = self.net(images[0], ops=paths[alike[0]])[None]
+            else:
+                logits = logits_of_paths(self.net, images, [paths[i] for i in alike])
+            for i, of_path in zip(alike, logits, strict=True):
+                self.work += EVALUATION * len(of_path) * work_of(paths[i])
+                found[i] = float((of_path.argmax(dim=1) == batches[i].labels).double().mean())
         self.net.train()
-        return float(correct.double().mean())
+        return found
 
     def best_of(self, cells: Sequence[Sequence[int]], batches: Sequence[Batch]) -> Cell:
         """The path of the highest accuracy, each seen on one batch, in turn."""
-        found = [self.accuracy(batches[i % len(batches)], ops) for i, ops in enumerate(cells)]
+        found = self.accuracies([batches[i % len(batches)] for i in range(len(cells))], cells)
         return Cell.parse(list(cells[int(np.argmax(found))]))
 
     def uniform_path(self) -> list[int]:
         """One op an edge, each as likely as the others."""
         return [int(op) for op in self.rng.integers(len(OPS), size=len(EDGES))]
+
+
+def _alike(batches: Sequence[Batch]) -> list[list[int]]:
+    """Numbers of batches that are evaluated together: those of as many images, up to `TOGETHER` pixels."""
+    by_shape = dict[torch.Size, list[int]]()
+    for number, batch in enumerate(batches):
+        by_shape.setdefault(batch.images.shape, []).append(number)
+    found = []
+    for shape, numbers in by_shape.items():
+        most = max(1, TOGETHER // (shape[0] * shape[-1] ** 2))
+        found += [numbers[start : start + most] for start in range(0, len(numbers), most)]
+    return found
 
 
 class Method(Protocol):

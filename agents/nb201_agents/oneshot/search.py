@@ -126,8 +126,8 @@ class Search:
     def accuracy(self, cell: Cell) -> float:
         """What the supernet makes of a cell on all validation images."""
         batches = [Batch(*one) for one in self._valid.evaluation_batches("train")]
-        correct = [self._shared.accuracy(batch, cell.ops) * len(batch.labels) for batch in batches]
-        return sum(correct) / sum(len(batch.labels) for batch in batches)
+        of_batches = self._shared.accuracies(batches, [cell.ops] * len(batches))
+        return float(np.average(of_batches, weights=[len(batch.labels) for batch in batches]))
 
     def state(self) -> dict[str, Any]:
         """All of it, for a checkpoint."""

@@ -43,8 +43,7 @@ class ENAS:
     def learn(self, batches: Sequence[Batch]) -> None:
         """One step of the controller, on a path for each batch."""
         paths, advantages = [self._path() for _ in batches], []
-        for path, batch in zip(paths, batches, strict=True):
-            reward = self._shared.accuracy(batch, path)
+        for reward in self._shared.accuracies(batches, paths):
             before = reward if self._baseline is None else self._baseline
             self._baseline = DECAY * before + (1 - DECAY) * reward
             advantages.append(reward - self._baseline)

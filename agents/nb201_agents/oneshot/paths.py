@@ -1,0 +1,65 @@
+"""Many paths of a supernet at once, each on images of its own: an op of an edge runs once for all that chose it.
+
+What a path computes is what `Supernet.forward` computes for it alone, up to the order of sums; norms that go by the
+statistics of the batch go by those of the path's own images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from nb201_generator.network import ReLUConvBN, ResidualBlock
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nb201_agents.oneshot.supernet import SharedCell, Supernet
+from nb201_env.space import EDGES
+
+
+@torch.no_grad()
+def logits_of_paths(net: Supernet, images: Tensor, paths: Sequence[Sequence[int]]) -> Tensor:
+    """Logits (paths, batch, num_classes) of a supernet in evaluation mode.
+
+    Args:
+        net: the supernet.
+        images: of each path, (paths, batch, 3, size, size).
+        paths: ops, one an edge.
+    """
+    count, ops = len(images), torch.tensor([list(path) for path in paths], device=images.device)
+
+    def apart(x: Tensor) -> Tensor:
+        return x.unflatten(0, (count, -1))
+
+    x = apart(net.stem(images.flatten(0, 1)))
+    for block in net.cells:
+        x = apart(block(x.flatten(0, 1))) if isinstance(block, ResidualBlock) else _cell(block, x, ops)
+    features = functional.adaptive_avg_pool2d(net.lastact(x.flatten(0, 1)), 1).flatten(1)
+    return apart(net.classifier(features))
+
+
+def _cell(cell: nn.Module, x: Tensor, ops: Tensor) -> Tensor:
+    assert isinstance(cell, SharedCell)
+    nodes = [x]
+    for target in (1, 2, 3):
+        node = torch.zeros_like(x)
+        for edge, (source, end) in enumerate(EDGES):
+            if end == target:
+                for op, layer in enumerate(cell.layers[edge]):  # type: ignore[arg-type]
+                    chosen = (ops[:, edge] == op).nonzero()[:, 0]
+                    if len(chosen):
+                        node.index_add_(0, chosen, _layer(layer, nodes[source][chosen]))
+        nodes.append(node)
+    return nodes[-1]
+
+
+def _layer(layer: nn.Module, x: Tensor) -> Tensor:
+    """An op on images of several paths, (paths, batch, channels, height, width) to the same shape."""
+    norm = layer.op[2] if isinstance(layer, ReLUConvBN) else None
+    if not isinstance(norm, nn.BatchNorm2d) or norm.track_running_stats:
+        return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-any-return]
+    found = layer.op[:2](x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    by_path = found.transpose(0, 1).flatten(1, 2)  # channels of all paths, so that each has statistics of its own
+    repeated = [None if one is None else one.repeat(len(x)) for one in (norm.weight, norm.bias)]
+    normed = functional.batch_norm(by_path, None, None, *repeated, training=True, eps=norm.eps)
+    return normed.unflatten(1, (len(x), -1)).transpose(0, 1)
