@@ -17,7 +17,6 @@ from nb201_agents.oneshot.recipe import OneShotRecipe
 from nb201_agents.oneshot.supernet import Supernet
 from nb201_env.space import EDGES, OPS, Cell
 
-
 TOGETHER = 1 << 15
 """Pixels of images that go through the network at once. On a CPU, several paths on more than these are slower than one
 after the other."""

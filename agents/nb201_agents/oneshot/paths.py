@@ -29,7 +29,7 @@ def logits_of_paths(net: Supernet, images: Tensor, paths: Sequence[Sequence[int]
     count, ops = len(images), torch.tensor([list(path) for path in paths], device=images.device)
 
     def apart(x: Tensor) -> Tensor:
-        return x.unflatten(0, (count, -1))
+        return x.reshape(count, -1, *x.shape[1:])
 
     x = apart(net.stem(images.flatten(0, 1)))
     for block in net.cells:
@@ -45,7 +45,9 @@ def _cell(cell: nn.Module, x: Tensor, ops: Tensor) -> Tensor:
         node = torch.zeros_like(x)
         for edge, (source, end) in enumerate(EDGES):
             if end == target:
-                for op, layer in enumerate(cell.layers[edge]):  # type: ignore[arg-type]
+                layers = cell.layers[edge]
+                assert isinstance(layers, nn.ModuleList)
+                for op, layer in enumerate(layers):
                     chosen = (ops[:, edge] == op).nonzero()[:, 0]
                     if len(chosen):
                         node.index_add_(0, chosen, _layer(layer, nodes[source][chosen]))
@@ -57,9 +59,10 @@ def _layer(layer: nn.Module, x: Tensor) -> Tensor:
     """An op on images of several paths, (paths, batch, channels, height, width) to the same shape."""
     norm = layer.op[2] if isinstance(layer, ReLUConvBN) else None
     if not isinstance(norm, nn.BatchNorm2d) or norm.track_running_stats:
-        return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-any-return]
-    found = layer.op[:2](x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return torch.reshape(layer(x.flatten(0, 1)), x.shape)
+    assert isinstance(layer, ReLUConvBN)
+    found = torch.reshape(layer.op[:2](x.flatten(0, 1)), x.shape)
     by_path = found.transpose(0, 1).flatten(1, 2)  # channels of all paths, so that each has statistics of its own
-    repeated = [None if one is None else one.repeat(len(x)) for one in (norm.weight, norm.bias)]
-    normed = functional.batch_norm(by_path, None, None, *repeated, training=True, eps=norm.eps)
-    return normed.unflatten(1, (len(x), -1)).transpose(0, 1)
+    weight, bias = (None if one is None else one.repeat(len(x)) for one in (norm.weight, norm.bias))
+    normed = functional.batch_norm(by_path, None, None, weight, bias, training=True, eps=norm.eps)
+    return normed.reshape(x.shape[1], x.shape[0], *x.shape[2:]).transpose(0, 1)
