@@ -1,7 +1,7 @@
 """How long a supernet's step takes, side by side with a step of one cell's network on the same images.
 
 A step of DARTS computes all five ops of every edge: its floor is what is around the edges once, and every op's own
-time, measured on networks of which all edges have that op.
+time, measured on networks of which all edges have that op. Paths that are only evaluated go through it at once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from nb201_agents.oneshot.paths import logits_of_paths
 from nb201_agents.oneshot.recipe import RECIPES
 from nb201_agents.oneshot.supernet import Supernet
 from nb201_generator.images import load_images
@@ -22,6 +23,7 @@ from torch.nn import functional
 from nb201_env import OPS, Cell, open_table
 
 REPEAT = 10
+PATHS = 16
 
 
 def mean_cell() -> Cell:
@@ -61,6 +63,23 @@ def main() -> None:
     rounds = [[seconds_of(step, REPEAT) for step in (everything, *nets)] for _ in range(ROUNDS)]
     shares = [whole / (skip + sum(one - skip for one in others)) for whole, skip, *others in rounds]
     print(f"a step of all ops against its floor: {statistics.median(shares):.2f} of it")
+    evaluated = digits.splits["valid"].images[: recipe.batch_size]
+    of_paths = torch.from_numpy(evaluated).expand(PATHS, *evaluated.shape)
+    paths = np.random.default_rng(0).integers(len(OPS), size=(PATHS, 6)).tolist()
+    for norms, running in (("the batch's statistics", False), ("running statistics", True)):
+        net = Supernet(*sizes, running=running).eval()
+
+        def one_by_one() -> None:
+            with torch.no_grad():
+                for images, ops in zip(of_paths, paths, strict=True):
+                    net(images, ops=ops)  # noqa: B023
+
+        ratio(
+            f"{PATHS} paths on a batch each, norms by {norms}, at once against one by one",
+            lambda: logits_of_paths(net, of_paths, paths),  # noqa: B023
+            one_by_one,
+            REPEAT,
+        )
 
 
 if __name__ == "__main__":

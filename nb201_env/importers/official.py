@@ -336,10 +336,9 @@ class _Whole:
         """(trial, epoch, cell) of a column, None if no run has it."""
         found = [self.arrays.get((official, recipe, column, seed)) for seed in seeds]
         rows = max((len(array) for array in found if array is not None), default=0)
-        nothing = np.full((rows, NUM_CELLS), np.nan)
         if not rows:
             return None
-        return np.stack([nothing if array is None else np.broadcast_to(array, nothing.shape) for array in found])
+        return np.stack([np.broadcast_to(np.nan if one is None else one, (rows, NUM_CELLS)) for one in found])
 
 
 def to_counts(percent: npt.NDArray[np.float64], images: int, what: str) -> npt.NDArray[np.float64]:

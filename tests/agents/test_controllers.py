@@ -6,6 +6,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import gymnasium as gym
@@ -18,7 +19,7 @@ from nb201_agents.harness.validate import validate
 from nb201_agents.searcher import Task, make_agent
 from nb201_agents.testing import check_searcher
 
-from nb201_env import ALL_OPS, NUM_CELLS, Evaluation, NB201Error, open_table
+from nb201_env import ALL_OPS, NUM_CELLS, Column, Evaluation, NB201Error, open_table
 from nb201_env.cli import main
 from nb201_env.integrations.devices import one_thread
 
@@ -28,8 +29,21 @@ pytest.importorskip("safetensors")
 from nb201_agents.controllers.agent import SHIPPED, Controller, shown_history  # noqa: E402
 from nb201_agents.controllers.files import read_checkpoint, read_controller, write_checkpoint  # noqa: E402
 from nb201_agents.controllers.policy import Bought, Choice, Policy, Seen  # noqa: E402
-from nb201_agents.controllers.ppo import CODES, GOOD, Lanes, Recipe, Step, Training, advantages_of, good_cells  # noqa: E402
+from nb201_agents.controllers.ppo import (  # noqa: E402
+    CELL_OF,
+    CODES,
+    GOOD,
+    OPS_OF,
+    Lanes,
+    Recipe,
+    Step,
+    Training,
+    advantages_of,
+    good_cells,
+    known_scores,
+)
 from nb201_agents.controllers.pretrain import pretrain  # noqa: E402
+from nb201_agents.controllers.softmax import draw, judged  # noqa: E402
 
 TINY = Recipe((("mini", "gratings"),), batches=2, updates=2, tasks=4, lanes=8, steps=4, queries=6, minibatch=16)
 RUNGS = replace(TINY, rungs=(1, 3, 8), trainings=5.0)
@@ -48,9 +62,9 @@ def file(request, tmp_path_factory):
     return path
 
 
-def random_policy(rungs, seed=0):
+def random_policy(rungs, seed=0, scores=3):
     torch.manual_seed(seed)
-    policy = Policy(rungs)
+    policy = Policy(torch.randn(scores, NUM_CELLS), rungs)
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return policy
@@ -66,7 +80,7 @@ def seen_of(rungs, count=16, length=5):
         for _ in range(count)
     ]
     history = np.stack([shown_history(one, length, rungs) for one in told])
-    return Seen(torch.rand(count, 1), torch.from_numpy(history))
+    return Seen(torch.rand(count, 1), torch.from_numpy(history), torch.ones(count, 3))
 
 
 def bought_of(count, rungs):
@@ -81,25 +95,84 @@ def bought_of(count, rungs):
 @pytest.mark.parametrize("rungs", [1, 3])
 def test_what_is_judged_is_what_was_chosen(rungs):
     policy, seen = random_policy(rungs), seen_of(rungs)
-    choice = policy.choose(seen, bought_of(16, {}), torch.Generator().manual_seed(1))
-    log_prob, entropy, value = policy.judge(seen, choice.actions, choice.allowed)
+    choice = policy.choose(seen, bought_of(16, {7: 1, 9: rungs}), torch.Generator().manual_seed(1))
+    log_prob, entropy, value, _ = policy.judge(seen, choice, choice.cells)
     torch.testing.assert_close(log_prob, choice.log_prob)
     torch.testing.assert_close(value, choice.value)
     torch.testing.assert_close(policy.value(seen), choice.value)
-    assert choice.actions.shape == (16, 6 if rungs == 1 else 7)
-    assert ((entropy > 0) & (entropy < 6 * np.log(5) + np.log(rungs) + 1e-3)).all()
+    assert choice.cells.shape == choice.rungs.shape == (16,)
+    assert ((entropy > 0) & (entropy < np.log(NUM_CELLS) + np.log(rungs) + 1e-3)).all()
 
 
-def test_the_likelihood_of_cells_is_that_of_their_ops():
+def test_scores_of_cells_are_sums_of_what_the_policy_is_said_to_weigh():
     policy, seen = random_policy(1), seen_of(1)
-    cells = torch.randint(5, (16, 6), generator=torch.Generator().manual_seed(2))
-    log_prob, _, _ = policy.judge(seen, cells, torch.ones(16, 6, 5, dtype=torch.bool))
-    torch.testing.assert_close(policy.likelihood(seen, cells), log_prob)
+    seen = seen._replace(visible=torch.tensor([1.0, 0.0, 1.0]).expand(16, 3))
+    found = policy._embedded(seen)
+    scores, unlike = policy._scores(found, seen), policy.unlike.sigmoid()
+    weights, of_ops, of_seen = (
+        policy.of_scores(found.search),
+        policy.of_ops(found.search),
+        policy.of_seen(found.queries),
+    )
+    for cell in (0, 777, 15_624):
+        ops = OPS_OF[cell]
+        expected = (weights[:, 0] * policy.scores[0, cell]) + weights[:, 2] * policy.scores[2, cell]
+        expected += sum(of_ops[:, edge * 5 + op] for edge, op in enumerate(ops))
+        for row in range(16):
+            for place in range(5):
+                if found.is_there[row, place]:
+                    other = found.cells[row, place].argmax(dim=1) != torch.from_numpy(ops)
+                    alike = torch.where(other, unlike, torch.ones(())).prod(dim=1)
+                    expected[row] += (of_seen[row, place] * alike).sum()
+        torch.testing.assert_close(scores[:, cell], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_building_edge_by_edge_is_drawing_by_the_shares_of_cells():
+    generator = torch.Generator().manual_seed(0)
+    shares = torch.zeros(1, NUM_CELLS)
+    shares[0, [3, 700, 701, 15_000]] = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    drawn = draw(shares.expand(4_000, -1), generator)
+    for cell, share in ((3, 0.1), (700, 0.2), (701, 0.3), (15_000, 0.4)):
+        assert float((drawn == cell).double().mean()) == pytest.approx(share, abs=0.03)
+    assert set(drawn.tolist()) == {3, 700, 701, 15_000}
+
+
+def test_the_softmax_has_the_gradient_of_its_parts():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(4, 30, dtype=torch.float64, generator=generator, requires_grad=True)
+    cells, good = torch.randint(30, (2, 4), generator=generator)
+    assert torch.autograd.gradcheck(lambda one: judged(one, cells, good), (scores,))
+    plain = scores.log_softmax(dim=1)
+    log_prob, entropy, likelihood = judged(scores, cells, good)
+    torch.testing.assert_close(log_prob, plain.gather(1, cells[:, None])[:, 0])
+    torch.testing.assert_close(entropy, -(plain.exp() * plain).sum(dim=1))
+    torch.testing.assert_close(likelihood, plain.gather(1, good[:, None])[:, 0])
+
+
+def test_a_policy_is_not_guided_to_what_it_cannot_choose():
+    policy, seen = random_policy(1), seen_of(1)
+    choice = policy.choose(seen, bought_of(16, {5: 1}), torch.Generator().manual_seed(0))
+    assert (choice.cells != 5).all()
+    likelihood = policy.judge(seen, choice, torch.full((16,), 5))[3]
+    assert (likelihood == 0).all()
+    policy.zero_grad()
+    likelihood.sum().backward()
+    assert all(one.grad is None or (one.grad == 0).all() for one in policy.parameters())
+
+
+def test_what_is_hidden_is_not_seen():
+    policy, seen = random_policy(1), seen_of(1)
+    hidden = seen._replace(visible=torch.tensor([1.0, 0.0, 1.0]).expand(16, 3))
+    value = policy.value(hidden)
+    assert not torch.equal(value, policy.value(seen))
+    policy.scores[1] = torch.randn(NUM_CELLS)
+    torch.testing.assert_close(policy.value(hidden), value)
+    assert not torch.equal(policy.value(seen), value)
 
 
 def test_the_order_of_the_history_does_not_matter():
     policy, seen = random_policy(1), seen_of(1)
-    turned = Seen(seen.left, seen.history.flip(1))
+    turned = seen._replace(history=seen.history.flip(1))
     torch.testing.assert_close(policy.value(seen), policy.value(turned))
 
 
@@ -108,19 +181,24 @@ def test_only_what_is_left_is_chosen(rungs):
     policy, left = random_policy(rungs), {1_000, 1_001, 9_999}
     closed = dict.fromkeys(set(range(NUM_CELLS)) - left, rungs)
     bought = bought_of(64, closed | (dict.fromkeys(left, rungs - 1) if rungs > 1 else {}))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter *= 0.3  # so that it has no favourite among the three
     choice = policy.choose(seen_of(rungs, 64), bought, torch.Generator().manual_seed(0))
-    chosen = {int("".join(map(str, ops)), 5) for ops in choice.actions[:, :6].tolist()}
-    assert chosen == left
+    assert set(choice.cells.tolist()) <= left
+    assert len(set(choice.cells.tolist())) > 1
     if rungs > 1:
-        assert set(choice.actions[:, 6].tolist()) == {2}
+        assert set(choice.rungs.tolist()) == {2}
     everything = bought_of(64, dict.fromkeys(range(NUM_CELLS), rungs))
     nothing_left = policy.choose(seen_of(rungs, 64), everything, torch.Generator().manual_seed(0))
-    assert len({tuple(ops) for ops in nothing_left.actions.tolist()}) > 1
+    assert len(set(nothing_left.cells.tolist())) > 1
 
 
 def test_codes_are_the_ops_as_digits():
     for cell in (0, 1, 6_111, 15_624):
         assert CODES[cell] == int("".join(map(str, ALL_OPS[cell].tolist())), 5)
+        assert CELL_OF[CODES[cell]] == cell
+        np.testing.assert_array_equal(OPS_OF[CODES[cell]], ALL_OPS[cell])
 
 
 def test_an_agent_sees_what_its_training_showed():
@@ -147,8 +225,9 @@ def test_advantages_are_those_of_the_sum_over_steps():
     ended = torch.zeros(5, 3, dtype=torch.bool)
     ended[2, 1] = ended[4, 0] = True
     nothing = torch.zeros(0)
-    steps = [Step(Seen(nothing, nothing), Choice(nothing, nothing, nothing, values[t]), rewards[t], ended[t], nothing)
-             for t in range(5)]  # fmt: skip
+    steps = [
+        Step(Seen(*[nothing] * 3), Choice(*[nothing] * 5, values[t]), rewards[t], ended[t], nothing) for t in range(5)
+    ]
     found = advantages_of(steps, values[5], 0.9, 0.8).view(5, 3)
     for lane in range(3):
         for start in range(5):
@@ -163,14 +242,13 @@ def test_advantages_are_those_of_the_sum_over_steps():
 
 
 def test_lanes_remember_what_each_search_has_seen():
-    policy, lanes = random_policy(3), Lanes(RUNGS, 0, torch.device("cpu"))
+    policy, lanes = random_policy(3, scores=2), Lanes(RUNGS, 0, torch.device("cpu"))
     generator, mine = torch.Generator().manual_seed(0), [{} for _ in range(RUNGS.lanes)]
     ends = 0
     for _ in range(40):
         step = lanes.step(policy, generator)
-        for lane, actions in enumerate(step.choice.actions.tolist()):
-            code = int("".join(map(str, actions[:6])), 5)
-            mine[lane][code] = max(mine[lane].get(code, 0), actions[6] + 1)
+        for lane, (code, rung) in enumerate(zip(step.choice.cells.tolist(), step.choice.rungs.tolist(), strict=True)):
+            mine[lane][code] = max(mine[lane].get(code, 0), rung + 1)
             if step.ended[lane]:
                 mine[lane], ends = {}, ends + 1
             held = lanes._bought.codes[lane], lanes._bought.rungs[lane]
@@ -203,12 +281,12 @@ def test_a_policy_sees_no_more_than_its_recipe_says(sight, tmp_path):
 def test_a_policy_is_guided_to_the_best_cells_of_the_task_in_hand():
     recipe = replace(TINY, queries=3, lanes=12, law=(("noise", (1e-9, 1e-9)),))
     best, env = good_cells(recipe, 0), recipe.env(0)
-    assert best.shape == (4, GOOD, 6)
+    assert best.shape == (4, GOOD)
     env.reset(seed=0)
     none = np.zeros((12, 1), np.int64)
     for number in range(3):
         infos = env.step(np.zeros((12, 7), np.int64))[-1]
-        paid = env.step(np.concatenate((best[infos["task"], 0], none), axis=1))[1]
+        paid = env.step(np.concatenate((OPS_OF[best[infos["task"], 0]], none), axis=1))[1]
         assert (paid > 0).all()
         others = ALL_OPS[number * 12 : number * 12 + 12].astype(np.int64)
         _, paid, ended, _, _ = env.step(np.concatenate((others, none), axis=1))
@@ -216,20 +294,49 @@ def test_a_policy_is_guided_to_the_best_cells_of_the_task_in_hand():
         np.testing.assert_array_equal(paid, 0.0)  # nothing is better
     lanes, generator = Lanes(recipe, 0, torch.device("cpu")), torch.Generator().manual_seed(0)
     for _ in range(6):
-        step = lanes.step(random_policy(1), generator)
-        assert {tuple(ops) for ops in step.good.tolist()} <= {tuple(ops) for ops in best.reshape(-1, 6).tolist()}
+        step = lanes.step(random_policy(1, scores=2), generator)
+        assert set(step.good.tolist()) <= set(best.reshape(-1).tolist())
     assert recipe.guide_after(0.25) == recipe.guide / 2
     assert recipe.guide_after(0.5) == recipe.guide_after(1.0) == 0.0
-    assert good_cells(recipe, 1).shape == (4, 1, 6)  # none is needed after the guide
+    assert good_cells(recipe, 1).shape == (4, 1)  # none is needed after the guide
+
+
+def test_some_searches_are_not_shown_a_source():
+    sources = (("mini", "gratings"), ("mini", "digits"))
+    recipe = replace(TINY, sources=sources, hide=0.5, lanes=64, queries=4)
+    lanes, generator = Lanes(recipe, 0, torch.device("cpu")), torch.Generator().manual_seed(0)
+    steps = [lanes.step(random_policy(1), generator) for _ in range(20)]
+    for before, after in pairwise(steps):
+        goes_on = ~before.ended
+        assert torch.equal(after.seen.visible[goes_on], before.seen.visible[goes_on])
+    every = torch.cat([step.seen.visible for step in steps])
+    assert (every[:, 2] == 1).all()  # parameters are always shown
+    assert float((every[:, :2] == 0).any(dim=1).float().mean()) == pytest.approx(0.5, abs=0.15)
+    assert ((every == 0).sum(dim=1) <= 1).all()
+    assert Lanes(replace(recipe, hide=0.0), 0, torch.device("cpu")).seen().visible.min() == 1
+
+
+@pytest.mark.parametrize(
+    ("law", "count"), [({}, 2), ({"sources": 0}, 1), ({"params": 0}, 1), ({"sources": 0, "params": 0}, 0)]
+)
+def test_a_policy_knows_what_its_tasks_are_made_of(law, count):
+    recipe = replace(TINY, law=tuple(law.items()), hide=1.0)
+    scores = known_scores(recipe)
+    assert scores.shape == (count, NUM_CELLS)
+    if "sources" not in law:
+        mean = Column.open("mini", "gratings").mean
+        assert int(scores[0].argmax()) in CODES[mean == mean.max()]
+    Training.begin(recipe).train_batch()
 
 
 def test_it_learns():
-    recipe = Recipe((("mini", "gratings"),), batches=1, updates=16, tasks=1, lanes=64, steps=12, learning_rate=3e-3)
+    law = ("sources", 0), ("params", 0), ("cell", 0)  # it is told nothing of its one task, and has to find out
+    recipe = Recipe(TINY.sources, law=law, batches=1, updates=16, tasks=1, lanes=64, steps=12, learning_rate=3e-3)
     training, returns = Training.begin(recipe), []
     training.train_batch(lambda update, value: returns.append(value))
     ended = [value for value in returns if not np.isnan(value)]  # searches of 24 queries, two updates each
     assert len(ended) == 8
-    assert np.mean(ended[-2:]) > np.mean(ended[:2]) + 0.3
+    assert np.mean(ended[-2:]) > ended[0] + 0.2
 
 
 def test_an_interrupted_training_comes_to_the_same_file(tmp_path):
@@ -271,6 +378,7 @@ def test_seeds_search_different_tasks():
         ({"trainings": 0.0}, "trainings must be a finite number above 0"),
         ({"law": (("colour", 1),)}, "colour"),
         ({"rungs": (1, 9)}, "9"),
+        ({"hide": 1.5}, "hide must be a number from 0 to 1, got 1.5"),
     ],
 )
 def test_bad_recipes(tmp_path, changes, said):
@@ -392,7 +500,7 @@ def test_the_controller_that_comes_with_the_package_is_that_of_the_protocol(tmp_
     assert {dataset for _, dataset in controller.recipe.sources} == set(mini.datasets)
     assert SHIPPED.stat().st_size < 2_000_000
     protocol = (Path(__file__).parents[2] / "docs" / "transfer.md").read_text(encoding="utf-8")
-    assert f"| controller-0.safetensors | {hashlib.sha256(SHIPPED.read_bytes()).hexdigest()} |" in protocol
+    assert f"| second-0.safetensors | {hashlib.sha256(SHIPPED.read_bytes()).hexdigest()} |" in protocol
     bench(["controller"], [Setup("mini", "digits", max_queries=3)], 1, tmp_path)
     validate(tmp_path)
 

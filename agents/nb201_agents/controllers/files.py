@@ -13,10 +13,10 @@ from torch import Tensor
 
 from nb201_agents.controllers.policy import Policy
 from nb201_agents.controllers.ppo import Recipe, Training
-from nb201_env import NB201Error, open_table
+from nb201_env import NUM_CELLS, NB201Error, open_table
 from nb201_env.files import regular, replacing
 
-FORMAT = "nb201-controller-1"
+FORMAT = "nb201-controller-2"
 _ENTRY = "nb201"
 _MOST_BYTES = 64 << 20
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -67,7 +67,9 @@ def read_controller(path: Path) -> Controller:
     tensors, about = _read(path)
     try:
         recipe = _recipe(about["recipe"])
-        policy = Policy(1 if recipe.rungs is None else len(recipe.rungs))
+        policy = Policy(
+            torch.zeros(len(recipe.sources) + 1, NUM_CELLS), 1 if recipe.rungs is None else len(recipe.rungs)
+        )
         policy.load_state_dict(_without("policy", tensors))
         fingerprints = {str(table): str(one) for table, one in about["fingerprints"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, NB201Error):

@@ -1,8 +1,10 @@
-"""The policy of a controller: it looks at all queries of its search and builds the next cell edge by edge.
+"""The policy of a controller: it looks at all queries of its search, and says of every cell how promising it is.
 
-A query that was made is a token: its cell, its rung, and its accuracy in deviations from the mean of the search. At
-each of the six choices the part of the cell that is there attends to the tokens, and a small network of both says how
-likely each op is. Where there are several rungs, a seventh choice says how long the cell is trained.
+A query that was made is a token: its cell, what the sources say of it, its rung, and its accuracy in deviations from
+the mean of the search. A transformer's encoder of these and of the search itself gives weights, and the score of a cell
+is the weighted sum of what the sources and its parameter count say of it, of a term of each edge's op, and of how alike
+it is to each cell that was seen. The next cell is drawn by the softmax of the scores, edge by edge. Where there are
+several rungs, a second choice says how long it is trained.
 """
 
 from __future__ import annotations
@@ -12,16 +14,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nb201_env import EDGES, OPS
+from nb201_agents.controllers.softmax import draw, judged, without
+from nb201_env import EDGES, NUM_CELLS, OPS
 
 NUM_EDGES, NUM_OPS = len(EDGES), len(OPS)
 CELL = NUM_EDGES * NUM_OPS
-PARTIAL = NUM_EDGES * (NUM_OPS + 1)
-"""A cell of which some edges are chosen: one-hot, with a sixth slot for "not yet"."""
+HALF = NUM_OPS ** (NUM_EDGES // 2)
+"""Cells by half of their edges: scores are a square of first halves and second halves."""
 
-HEADS, WIDTH, HIDDEN = 4, 16, 128
+WIDTH, HEADS, LAYERS, KERNELS = 64, 4, 2, 2
 _SHOWN_DEVIATIONS = 8.0  # as `standardise` shows accuracies: 1/2 is the mean, 1 is four deviations above it
-_IMPOSSIBLE = -1e9
+_MANY_QUERIES = 24.0
 
 
 class Seen(NamedTuple):
@@ -30,10 +33,12 @@ class Seen(NamedTuple):
     Attributes:
         left: share of the budget, (n, 1).
         history: queries, as `NB201/Search-v0` with `standardise=True` shows them, (n, length, 32 + rungs).
+        visible: 1 for scores that are shown to a search, 0 for others, (n, scores).
     """
 
     left: Tensor
     history: Tensor
+    visible: Tensor
 
 
 class Bought(NamedTuple):
@@ -47,18 +52,9 @@ class Bought(NamedTuple):
     codes: Tensor
     rungs: Tensor
 
-    def is_open(self, at: Tensor, left: int, rungs: int) -> Tensor:
-        """Whether a beginning goes on, by each op, to a cell that was not seen at the last rung, bool (n, 5).
-
-        Args:
-            at: codes of the beginnings, (n,).
-            left: number of edges after the next one.
-            rungs: number of the last rung.
-        """
-        cells = NUM_OPS**left
-        closed = self.codes.masked_fill(self.rungs < rungs, -1).div(cells, rounding_mode="floor")
-        following = at[:, None] * NUM_OPS + torch.arange(NUM_OPS, device=at.device)
-        return (closed[:, :, None] == following[:, None]).sum(dim=1) < cells  # type: ignore[no-any-return]
+    def closed(self, rungs: int) -> Tensor:
+        """Codes of cells that were seen at the last rung, -1 elsewhere, (n, length)."""
+        return self.codes.masked_fill(self.rungs < rungs, -1)
 
     def highest(self, at: Tensor) -> Tensor:
         """Highest rung at which cells (n,) were seen, 0 for none, (n,)."""
@@ -70,52 +66,82 @@ class Choice(NamedTuple):
     """What a policy chose in some searches.
 
     Attributes:
-        actions: six ops, and a rung if there are several, (n, 6 or 7).
-        allowed: which choices were possible at each step, bool (n, 6 or 7, 5 or more).
-        log_prob: of the actions, (n,).
+        cells: codes, (n,).
+        rungs: from 0, (n,).
+        closed: codes of cells that could not be chosen, -1 for none, (n, length).
+        highest: rung at which the cell was seen before, 0 for none, (n,).
+        log_prob: of the choices, (n,).
         value: what the critic expects, (n,).
     """
 
-    actions: Tensor
-    allowed: Tensor
+    cells: Tensor
+    rungs: Tensor
+    closed: Tensor
+    highest: Tensor
     log_prob: Tensor
     value: Tensor
+
+
+class Embedded(NamedTuple):
+    """Searches and their queries, as the encoder leaves them.
+
+    Attributes:
+        search: summaries, (n, width).
+        queries: (n, length, width).
+        cells: ops of the queries, one-hot, (n, length, 6, 5).
+        is_there: which queries there are, bool (n, length).
+    """
+
+    search: Tensor
+    queries: Tensor
+    cells: Tensor
+    is_there: Tensor
 
 
 class Policy(nn.Module):
     """Actor and critic.
 
     Args:
+        scores: what is known of every cell, by code, each of mean 0 and deviation 1, (scores, 15625).
         rungs: number of rungs at which a cell can be seen.
     """
 
+    scores: Tensor
     slots: Tensor
+    halves: Tensor
+    places: Tensor
 
-    def __init__(self, rungs: int = 1):
+    def __init__(self, scores: Tensor, rungs: int = 1):
         super().__init__()
-        self.rungs, self.steps = rungs, NUM_EDGES + (rungs > 1)
-        self.choices = max(NUM_OPS, rungs)
-        self.key = nn.Linear(CELL + rungs, HEADS * WIDTH)
-        self.content = nn.Linear(2 * CELL + 2 + rungs, HEADS * WIDTH)
-        self.nothing = nn.Parameter(torch.zeros(2, HEADS, 1, WIDTH))  # a token that is always there
-        self.query = nn.Sequential(nn.Linear(PARTIAL + 2, 64), nn.ReLU(), nn.Linear(64, HEADS * WIDTH))
-        self.body = nn.Sequential(
-            nn.Linear(HEADS * WIDTH + PARTIAL + 2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU()
-        )
-        choices = [NUM_OPS, rungs] if rungs > 1 else [NUM_OPS]
-        self.actors = nn.ModuleList([nn.Linear(HIDDEN, count) for count in choices])  # of ops, and of rungs
-        self.critic = nn.Linear(HIDDEN, 1)
-        for head in (*self.actors, self.critic):
+        self.rungs, known = rungs, CELL + len(scores)
+        self.query = nn.Linear(2 * known + 2 + rungs, WIDTH)
+        self.search = nn.Linear(2 + len(scores), WIDTH)
+        layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, dropout=0.0, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, LAYERS, nn.LayerNorm(WIDTH), enable_nested_tensor=False)
+        self.of_scores, self.of_ops = nn.Linear(WIDTH, len(scores)), nn.Linear(WIDTH, CELL)
+        self.of_seen, value = nn.Linear(WIDTH, KERNELS), nn.Linear(WIDTH, 1)
+        self.unlike = nn.Parameter(torch.linspace(-1.0, 1.0, KERNELS)[:, None].repeat(1, NUM_EDGES))
+        self.critic = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), value)
+        for head in (self.of_scores, self.of_ops, self.of_seen, value):
             nn.init.zeros_(head.weight)
-        self.register_buffer("slots", torch.eye(NUM_OPS + 1), persistent=False)
+            nn.init.zeros_(head.bias)
+        nn.init.constant_(self.of_scores.bias, 0.2)  # it begins near the order of the sources
+        if rungs > 1:
+            self.duration = nn.Sequential(nn.Linear(WIDTH + known + 3, WIDTH), nn.ReLU(), nn.Linear(WIDTH, rungs))
+        slots = torch.eye(NUM_OPS)
+        halves = slots[torch.cartesian_prod(*[torch.arange(NUM_OPS)] * (NUM_EDGES // 2))].flatten(1).T
+        self.register_buffer("scores", scores)
+        self.register_buffer("slots", slots, persistent=False)
+        self.register_buffer("halves", halves.contiguous(), persistent=False)
+        self.register_buffer("places", NUM_OPS ** torch.arange(NUM_EDGES).flip(0), persistent=False)
 
     @property
     def device(self) -> torch.device:
         """On which the policy is."""
-        return self.slots.device
+        return self.scores.device
 
     @torch.no_grad()
-    def choose(self, seen: Seen, bought: Bought, generator: torch.Generator) -> Choice:
+    def choose(self, seen: Seen, bought: Bought, generator: torch.Generator, sharpness: float = 1.0) -> Choice:
         """Draw a query for each search.
 
         Args:
@@ -123,92 +149,95 @@ class Policy(nn.Module):
             bought: what the searches have seen. A cell that was seen at the last rung is not built again while there
                 are others.
             generator: source of all randomness.
+            sharpness: by which scores are multiplied.
         """
-        tokens, extra = self._tokens(seen)
-        count = len(seen.left)
-        ops = torch.full((count, NUM_EDGES), NUM_OPS, device=seen.left.device)  # none chosen
-        at = torch.zeros(count, dtype=torch.long, device=seen.left.device)
-        actions, masks, log_prob, value = [], [], torch.zeros(count, device=seen.left.device), None
-        for step in range(self.steps):
-            features = self._features(tokens, extra, self.slots[ops].reshape(count, 1, PARTIAL))[:, 0]
-            if value is None:
-                value = self.critic(features)[:, 0]
-            if step < NUM_EDGES:
-                allowed = bought.is_open(at, NUM_EDGES - 1 - step, self.rungs)
-            else:
-                allowed = torch.arange(1, self.rungs + 1, device=at.device) > bought.highest(at)[:, None]
-            allowed = self._padded(allowed | ~allowed.any(dim=1, keepdim=True))
-            logits = self._padded_logits(features, step).masked_fill(~allowed, _IMPOSSIBLE).log_softmax(dim=1)
-            action = torch.multinomial(logits.exp().cpu(), 1, generator=generator)[:, 0].to(at.device)
-            log_prob += logits.gather(1, action[:, None])[:, 0]
-            actions.append(action)
-            masks.append(allowed)
-            if step < NUM_EDGES:
-                ops[:, step] = action
-                at = at * NUM_OPS + action
-        assert value is not None
-        return Choice(torch.stack(actions, 1), torch.stack(masks, 1), log_prob, value)
+        embedded, closed = self._embedded(seen), bought.closed(self.rungs)
+        closed = closed.masked_fill(((closed >= 0).sum(dim=1) >= NUM_CELLS)[:, None], -1)
+        scores = without(sharpness * self._scores(embedded, seen), closed)
+        cells = draw(scores.softmax(dim=1).cpu(), generator).to(self.device)
+        log_prob = scores.gather(1, cells[:, None])[:, 0] - scores.logsumexp(dim=1)
+        rungs, highest = torch.zeros_like(cells), bought.highest(cells)
+        highest = highest.masked_fill(highest >= self.rungs, 0)
+        if self.rungs > 1:
+            of_rungs = self._durations(embedded, seen, scores, cells, highest)
+            rungs = torch.multinomial(of_rungs.exp().cpu(), 1, generator=generator)[:, 0].to(self.device)
+            log_prob = log_prob + of_rungs.gather(1, rungs[:, None])[:, 0]
+        return Choice(cells, rungs, closed, highest, log_prob, self.critic(embedded.search)[:, 0])
 
     @torch.no_grad()
     def value(self, seen: Seen) -> Tensor:
         """What the critic expects, (n,)."""
-        tokens, extra = self._tokens(seen)
-        empty = self.slots[NUM_OPS].repeat(NUM_EDGES).expand(len(extra), 1, -1)
-        return self.critic(self._features(tokens, extra, empty))[:, 0, 0]  # type: ignore[no-any-return]
+        return self.critic(self._embedded(seen).search)[:, 0]  # type: ignore[no-any-return]
 
-    def judge(self, seen: Seen, actions: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities of actions that were chosen, the entropies of their choices, and values, (n,) each."""
-        tokens, extra = self._tokens(seen)
-        features = self._features(tokens, extra, self._partials(actions))
-        logits = torch.stack([self._padded_logits(features[:, step], step) for step in range(self.steps)], dim=1)
-        logits = logits.masked_fill(~allowed, _IMPOSSIBLE).log_softmax(dim=2)
-        chosen = logits.gather(2, actions[..., None])[..., 0].sum(dim=1)
-        entropy = -(logits.exp() * logits.clamp(min=-50.0)).sum(dim=(1, 2))
-        return chosen, entropy, self.critic(features[:, 0])[:, 0]
+    def judge(self, seen: Seen, choice: Choice, good: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Log-probabilities of choices, their entropies, values, and log-probabilities of other cells, (n,) each.
 
-    def likelihood(self, seen: Seen, cells: Tensor) -> Tensor:
-        """Log-probabilities of the ops (n, 6) of cells, each after those before it and among all five, (n,)."""
-        tokens, extra = self._tokens(seen)
-        features = self._features(tokens, extra, self._partials(cells)[:, :NUM_EDGES])
-        logits = self.actors[0](features).log_softmax(dim=2)
-        return logits.gather(2, cells[..., None])[..., 0].sum(dim=1)  # type: ignore[no-any-return]
+        Args:
+            seen: what the searches showed.
+            choice: what was chosen.
+            good: codes of the other cells; those that could not be chosen have a log-probability of 0, (n,).
+        """
+        embedded = self._embedded(seen)
+        scores = without(self._scores(embedded, seen), choice.closed)
+        log_prob, entropy, likelihood = judged(scores, choice.cells, good)
+        if self.rungs > 1:
+            of_rungs = self._durations(embedded, seen, scores, choice.cells, choice.highest)
+            log_prob = log_prob + of_rungs.gather(1, choice.rungs[:, None])[:, 0]
+            entropy = entropy - (of_rungs.exp() * of_rungs.clamp(min=-50.0)).sum(dim=1)
+        return log_prob, entropy, self.critic(embedded.search)[:, 0], likelihood
 
-    def _tokens(self, seen: Seen) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-        """Keys and contents (n, heads, tokens, width) of queries, which of them are there, and two plain numbers."""
-        history = seen.history
-        cell, rung, is_there = history[..., :CELL], history[..., CELL + 1 : CELL + 1 + self.rungs], history[..., -1] > 0
+    def _embedded(self, seen: Seen) -> Embedded:
+        history = _filled(seen.history)
+        cells, rung, is_there = history[..., :CELL], history[..., CELL + 1 : -1], history[..., -1] > 0
+        ops = cells.reshape(*is_there.shape, NUM_EDGES, NUM_OPS)
+        codes = (ops.argmax(dim=-1) * self.places).sum(dim=-1)
         height = (history[..., CELL : CELL + 1] - 0.5) * _SHOWN_DEVIATIONS
-        keys = self.key(torch.cat((cell, rung), dim=-1))
-        contents = self.content(torch.cat((cell, cell * height, height, height * height, rung), dim=-1))
-        split = [part.unflatten(-1, (HEADS, WIDTH)).transpose(1, 2) for part in (keys, contents)]
-        with_nothing = [
-            torch.cat((nothing.expand(len(history), -1, -1, -1), part), dim=2)
-            for nothing, part in zip(self.nothing, split, strict=True)
-        ]
-        known = nn.functional.pad(is_there, (1, 0), value=True)
-        share = is_there.float().sum(dim=1, keepdim=True) / max(1, is_there.shape[1])
-        return (with_nothing[0], with_nothing[1], known), torch.cat((seen.left, share), dim=1)
+        known = torch.cat((cells, self.scores.T[codes] * seen.visible[:, None]), dim=-1)
+        queries = self.query(torch.cat((known, known * height, height, height * height, rung), dim=-1))
+        share = is_there.sum(dim=1, keepdim=True) / _MANY_QUERIES
+        search = self.search(torch.cat((seen.left, share, seen.visible), dim=1))
+        absent = nn.functional.pad(~is_there, (1, 0), value=False)
+        found = self.encoder(torch.cat((search[:, None], queries), dim=1), src_key_padding_mask=absent)
+        return Embedded(found[:, 0], found[:, 1:], ops, is_there)
 
-    def _features(self, tokens: tuple[Tensor, Tensor, Tensor], extra: Tensor, partial: Tensor) -> Tensor:
-        """Of cells in the making (n, steps, 36), each with the queries that it attends to, (n, steps, hidden)."""
-        keys, contents, known = tokens
-        x = torch.cat((partial, extra[:, None].expand(-1, partial.shape[1], -1)), dim=-1)
-        query = self.query(x).unflatten(-1, (HEADS, WIDTH)).transpose(1, 2)
-        weights = (query @ keys.transpose(2, 3)) / WIDTH**0.5
-        weights = weights.masked_fill(~known[:, None, None], _IMPOSSIBLE).softmax(dim=-1)
-        found = (weights @ contents).transpose(1, 2).flatten(2)
-        return self.body(torch.cat((found, x), dim=-1))  # type: ignore[no-any-return]
+    def _scores(self, embedded: Embedded, seen: Seen) -> Tensor:
+        """Of all cells by code, (n, 15625).
 
-    def _partials(self, actions: Tensor) -> Tensor:
-        """The cell before each choice, (n, steps, 36)."""
-        whole = self.slots[actions[:, :NUM_EDGES]]
-        empty = self.slots[NUM_OPS].expand_as(whole)
-        cells = [torch.cat((whole[:, :step], empty[:, step:]), dim=1).flatten(1) for step in range(self.steps)]
-        return torch.stack(cells, dim=1)
+        Terms of edges and of likeness are products of a first half's and a second half's, so that their sums over all
+        cells are one product of matrices.
+        """
+        known = (self.of_scores(embedded.search) * seen.visible) @ self.scores
+        first, second = (half @ self.halves for half in self.of_ops(embedded.search).chunk(2, dim=1))
+        one = torch.ones_like(first)[:, None]
+        unlike = self.unlike.sigmoid()[..., None]
+        alike = unlike + (1.0 - unlike) * embedded.cells[:, :, None]  # (n, length, kernels, edges, ops)
+        weights = (self.of_seen(embedded.queries) * embedded.is_there[..., None])[..., None]
+        of_first, of_second = _over_half(alike[..., :3, :]), _over_half(alike[..., 3:, :]) * weights
+        left = torch.cat((of_first.flatten(1, 2), first[:, None], one), dim=1)
+        right = torch.cat((of_second.flatten(1, 2), one, second[:, None]), dim=1)
+        return torch.baddbmm(known.reshape(-1, HALF, HALF), left.transpose(1, 2), right).flatten(1)
 
-    def _padded_logits(self, features: Tensor, step: int) -> Tensor:
-        logits = self.actors[step // NUM_EDGES](features)
-        return nn.functional.pad(logits, (0, self.choices - logits.shape[1]))
+    def _durations(self, embedded: Embedded, seen: Seen, scores: Tensor, cells: Tensor, highest: Tensor) -> Tensor:
+        """Log-probabilities of rungs for cells that were chosen, (n, rungs)."""
+        ops = self.slots[cells[:, None] // self.places % NUM_OPS]
+        same = ((embedded.cells * ops[:, None]).sum(dim=(2, 3)) > NUM_EDGES - 0.5) & embedded.is_there
+        heights = (_filled(seen.history)[..., CELL] - 0.5) * _SHOWN_DEVIATIONS
+        height = (heights * same).sum(dim=1) / same.sum(dim=1).clamp(min=1)  # of the cell, where it was seen before
+        likelihood = scores.gather(1, cells[:, None])[:, 0] - scores.logsumexp(dim=1)
+        of_cell = torch.stack((likelihood, height, highest / self.rungs), dim=1)
+        x = torch.cat((embedded.search, ops.flatten(1), self.scores.T[cells] * seen.visible, of_cell), dim=1)
+        allowed = torch.arange(1, self.rungs + 1, device=self.device) > highest[:, None]
+        found: Tensor = self.duration(x).masked_fill(~allowed, -torch.inf).log_softmax(dim=1)
+        return found.clamp(min=-1e9)  # so that a probability of 0 has no part in an entropy
 
-    def _padded(self, allowed: Tensor) -> Tensor:
-        return nn.functional.pad(allowed, (0, self.choices - allowed.shape[1]))
+
+def _filled(history: Tensor) -> Tensor:
+    """Without the last places of a history that are empty in all searches."""
+    filled = (history[..., -1] > 0).any(dim=0).nonzero()
+    return history[:, : int(filled[-1]) + 1 if len(filled) else 0]
+
+
+def _over_half(alike: Tensor) -> Tensor:
+    """Products over three edges of one op each, (…, 3, 5) to (…, 125)."""
+    a, b, c = alike.unbind(dim=-2)
+    return (a[..., :, None, None] * b[..., None, :, None] * c[..., None, None, :]).flatten(-3)

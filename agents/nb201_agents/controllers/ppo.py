@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import gymnasium as gym
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from nb201_agents.controllers.policy import NUM_EDGES, NUM_OPS, Bought, Choice, Policy, Seen
-from nb201_env import ALL_OPS, Column, NB201Error, checks, open_table
+from nb201_env import ALL_OPS, NUM_CELLS, PARAMS, Column, NB201Error, checks, open_table
 from nb201_env.integrations.devices import one_thread
-from nb201_env.simulation.family import TRAINING_TASKS, Law, TaskFamily
+from nb201_env.simulation.family import TRAINING_TASKS, Law, TaskFamily, normal_scores, over_trials
 
 MAX_TASKS = 10_000
 GOOD = 16
@@ -53,12 +53,14 @@ class Recipe:
         entropy: weight of the choices' entropy at the start; it falls likewise.
         guide: weight, at the start, of the likelihood of a task's best cells; it falls to nothing by half of the
             training.
+        hide: share of the searches that are not shown one of the sources, drawn uniformly: so a policy learns what
+            sources say of tasks that are made of others.
     """
 
     sources: tuple[tuple[str, str], ...]
     rungs: tuple[int, ...] | None = None
-    law: tuple[tuple[str, Any], ...] = ()
-    batches: int = 60
+    law: tuple[tuple[str, Any], ...] = (("field", 0.4), ("cell", 0.4))
+    batches: int = 20
     updates: int = 20
     tasks: int = 256
     lanes: int = 256
@@ -70,17 +72,21 @@ class Recipe:
     discount: float = 0.8
     trace: float = 0.95
     clip: float = 0.2
-    passes: int = 2
-    minibatch: int = 512
+    passes: int = 1
+    minibatch: int = 256
     learning_rate: float = 1e-3
-    entropy: float = 0.004
-    guide: float = 1.0
+    entropy: float = 0.0005
+    guide: float = 0.2
+    hide: float = 0.7
 
     def check(self) -> None:
         """Raise NB201Error for a recipe that cannot be carried out."""
         if not self.sources:
             raise NB201Error("name at least one source, TABLE:DATASET")
         checks.whole("tasks", self.tasks, 1, MAX_TASKS)
+        share = checks.number("hide", self.hide, 0.0)
+        if share > 1.0:
+            raise NB201Error(f"hide must be a number from 0 to 1, got {share:g}")
         for name in ("batches", "updates", "lanes", "steps", "queries", "passes", "minibatch"):
             checks.whole(name, getattr(self, name), 1)
         if self.sight is not None:
@@ -92,6 +98,11 @@ class Recipe:
     def shown(self) -> int:
         """How many queries the policy sees."""
         return self.queries if self.sight is None else self.sight
+
+    @property
+    def of_law(self) -> Law:
+        """The family's law with what differs from it."""
+        return Law(**checks.mapping("law", dict(self.law), [one.name for one in fields(Law)]))
 
     def rungs_of(self, table: str, dataset: str) -> tuple[int, ...]:
         """Epochs at which cells of a source can be seen."""
@@ -140,7 +151,7 @@ class Training:
         optimizer: with its moments.
         generator: of all draws but those of the environments.
         batch: number of the next batch.
-        curve: of each batch, the mean return of the searches that ended, and the mean entropy of a choice.
+        curve: of each batch, the mean return of the searches that ended, and the mean entropy of a query.
         seconds: of training so far, on the clock on the wall, and those of them in the environments,
             of making them and of their steps.
     """
@@ -159,7 +170,7 @@ class Training:
         recipe.check()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            policy = Policy(1 if recipe.rungs is None else len(recipe.rungs))
+            policy = Policy(known_scores(recipe), 1 if recipe.rungs is None else len(recipe.rungs))
         policy = policy.to(device)
         optimizer = torch.optim.Adam(policy.parameters(), recipe.learning_rate, eps=1e-5)
         return cls(recipe, policy, optimizer, torch.Generator().manual_seed(recipe.seed))
@@ -190,32 +201,30 @@ class Training:
         self.seconds = (self.seconds[0] + took, self.seconds[1] + lanes.seconds)
 
     def _learn(self, steps: list[Step], last: Tensor, done: float) -> float:
-        """One update, after a share of the training; the mean entropy of a choice."""
+        """One update, after a share of the training; the mean entropy of the choice of a cell."""
         recipe = self.recipe
         advantages = advantages_of(steps, last, recipe.discount, recipe.trace)
         seen = Seen(*(torch.cat(parts) for parts in zip(*(step.seen for step in steps), strict=True)))
-        choices = [torch.cat(parts) for parts in zip(*(step.choice for step in steps), strict=True)]
-        actions, allowed, log_prob, value = choices
-        targets, good = advantages + value, torch.cat([step.good for step in steps])
+        choice = Choice(*(torch.cat(parts) for parts in zip(*(step.choice for step in steps), strict=True)))
+        targets, good = advantages + choice.value, torch.cat([step.good for step in steps])
         entropies, guide = [], recipe.guide_after(done)
         for chosen in self._minibatches(len(targets)):
-            new, entropy, expected = self.policy.judge(
-                Seen(seen.left[chosen], seen.history[chosen]), actions[chosen], allowed[chosen]
+            new, entropy, expected, likelihood = self.policy.judge(
+                Seen(*(part[chosen] for part in seen)), Choice(*(part[chosen] for part in choice)), good[chosen]
             )
             advantage = advantages[chosen]
             advantage = (advantage - advantage.mean()) / (advantage.std(correction=0) + 1e-8)
-            ratio = (new - log_prob[chosen]).exp()
+            ratio = (new - choice.log_prob[chosen]).exp()
             gain = torch.minimum(ratio * advantage, ratio.clamp(1 - recipe.clip, 1 + recipe.clip) * advantage).mean()
             miss = nn.functional.smooth_l1_loss(expected, targets[chosen])
             loss = 0.5 * miss - gain - recipe.entropy * (1.0 - done) * entropy.mean()
             if guide > 0.0:
-                likelihood = self.policy.likelihood(Seen(seen.left[chosen], seen.history[chosen]), good[chosen])
                 loss = loss - guide * likelihood.mean()
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.policy.parameters(), 0.5)
             self.optimizer.step()
-            entropies.append(entropy.mean().item() / self.policy.steps)
+            entropies.append(entropy.mean().item())
         return float(np.mean(entropies))
 
     def _minibatches(self, count: int) -> Iterator[Tensor]:
@@ -270,23 +279,37 @@ class Lanes:
         self._queries = torch.zeros(recipe.lanes, dtype=torch.long, device=device)
         self._returns = np.zeros(recipe.lanes)
         self._ended_returns: list[float] = []
+        self._sources = 0 if recipe.of_law.sources == 0 else len(recipe.sources)
+        self._hide, self._hidden = recipe.hide, np.random.default_rng([recipe.seed, batch, 1])
+        self._visible = torch.ones(recipe.lanes, len(known_scores(recipe)), device=device)
+        self._hide_in(np.ones(recipe.lanes, bool))
+
+    def _hide_in(self, searches: npt.NDArray[np.bool_]) -> None:
+        """Choose which source searches that begin are not shown, if any."""
+        shown = np.ones((np.count_nonzero(searches), self._visible.shape[1]), np.float32)
+        if self._sources:
+            hiding = self._hidden.random(len(shown)) < self._hide
+            shown[hiding, self._hidden.integers(self._sources, size=len(shown))[hiding]] = 0.0
+        self._visible = self._visible.clone()  # what was seen before is kept by steps
+        self._visible[torch.from_numpy(searches).to(self._device)] = torch.from_numpy(shown).to(self._device)
 
     def seen(self) -> Seen:
         """What the searches show now."""
         left, history = self._observation["budget_left"], self._observation["history"][:, : self._shown]
-        return Seen(torch.from_numpy(left).to(self._device), torch.from_numpy(history).to(self._device))
+        left, history = (torch.from_numpy(one).to(self._device) for one in (left, history))
+        return Seen(left, history, self._visible)
 
     def step(self, policy: Policy, generator: torch.Generator) -> Step:
         """Make one query in every lane."""
         seen = self.seen()
         choice = policy.choose(seen, self._bought, generator)
-        actions = choice.actions.cpu().numpy()
-        if actions.shape[1] == NUM_EDGES:
-            actions = np.concatenate((actions, np.zeros((len(actions), 1), actions.dtype)), axis=1)
+        actions = np.concatenate((OPS_OF[choice.cells.cpu().numpy()], choice.rungs.cpu().numpy()[:, None]), axis=1)
         began = time.perf_counter()
         self._observation, reward, ended, _, infos = self._env.step(actions)
         self.seconds += time.perf_counter() - began
-        self._remember(actions, ended)
+        self._remember(choice, ended)
+        if ended.any():
+            self._hide_in(ended)
         self._returns += reward
         self._ended_returns += self._returns[ended].tolist()
         self._returns[ended] = 0.0
@@ -295,17 +318,16 @@ class Lanes:
         return Step(seen, choice, rewards, torch.from_numpy(ended).to(self._device), good)
 
     def _draw_good(self, infos: dict[str, Any]) -> npt.NDArray[np.int64]:
-        """Ops of one of the best cells of each search, (lanes, 6)."""
+        """Code of one of the best cells of each search, (lanes,)."""
         tasks = np.zeros(len(self._returns), np.int64)
         for told in (infos, infos.get("final_info", {})):  # of searches that go on, and of those that ended
             if "task" in told:
                 tasks = np.where(told["_task"], told["task"], tasks)
         return self._good[tasks, self._rng.integers(self._good.shape[1], size=len(tasks))]
 
-    def _remember(self, actions: npt.NDArray[np.int64], ended: npt.NDArray[np.bool_]) -> None:
-        at = torch.arange(len(actions), device=self._device), self._queries
-        self._bought.codes[at] = torch.from_numpy(codes_of(actions[:, :NUM_EDGES])).to(self._device)
-        self._bought.rungs[at] = torch.from_numpy(actions[:, NUM_EDGES] + 1).to(self._device)
+    def _remember(self, choice: Choice, ended: npt.NDArray[np.bool_]) -> None:
+        at = torch.arange(len(ended), device=self._device), self._queries
+        self._bought.codes[at], self._bought.rungs[at] = choice.cells, choice.rungs + 1
         over = torch.from_numpy(ended).to(self._device)
         self._queries = (self._queries + 1).masked_fill(over, 0)
         self._bought.codes[over] = -1
@@ -317,13 +339,29 @@ class Lanes:
 
 
 def good_cells(recipe: Recipe, batch: int) -> npt.NDArray[np.int64]:
-    """Ops of the best cells of each task of a batch, (tasks, GOOD, 6); of none where the guide is over."""
+    """Codes of the best cells of each task of a batch, (tasks, GOOD); of none where the guide is over."""
     if not recipe.guide_after(batch / recipe.batches):
-        return np.zeros((recipe.tasks, 1, NUM_EDGES), np.int64)
+        return np.zeros((recipe.tasks, 1), np.int64)
     columns = [Column.open(table, dataset, rungs=recipe.rungs_of(table, dataset)) for table, dataset in recipe.sources]
-    family = TaskFamily(columns, Law(**dict(recipe.law)))
+    family = TaskFamily(columns, recipe.of_law)
     means = (family.column(number, "mean").mean for number in recipe.numbers(batch))
-    return np.stack([ALL_OPS[np.argsort(-mean)[:GOOD]] for mean in means]).astype(np.int64)
+    return np.stack([CODES[np.argsort(-mean)[:GOOD]] for mean in means])
+
+
+def known_scores(recipe: Recipe) -> Tensor:
+    """Normal scores of cells, by code, on each source and of their parameter counts, (sources + 1, 15625).
+
+    Those that play no part in the family's law are left out.
+    """
+    law, found = recipe.of_law, []
+    if law.sources:
+        columns = [Column.open(table, dataset) for table, dataset in recipe.sources]
+        found += [normal_scores(over_trials(one)[-1], one.present) for one in columns]
+    if law.params:
+        found.append(normal_scores(PARAMS, np.ones(NUM_CELLS, bool)))
+    by_code = np.zeros((len(found), NUM_CELLS), np.float32)
+    by_code[:, CODES] = np.reshape(found, by_code.shape)
+    return torch.from_numpy(by_code)
 
 
 def codes_of(ops: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
@@ -333,3 +371,9 @@ def codes_of(ops: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
 
 CODES = codes_of(ALL_OPS.astype(np.int64))
 """Of all cells, in the official order."""
+
+CELL_OF = np.argsort(CODES)
+"""Index of a cell by its code, (15625,)."""
+
+OPS_OF = ALL_OPS[CELL_OF].astype(np.int64)
+"""Ops of a cell by its code, (15625, 6)."""
