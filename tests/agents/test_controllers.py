@@ -319,14 +319,15 @@ def test_some_searches_are_not_shown_a_source():
 @pytest.mark.parametrize(
     ("law", "count"), [({}, 2), ({"sources": 0}, 1), ({"params": 0}, 1), ({"sources": 0, "params": 0}, 0)]
 )
-def test_a_policy_knows_what_its_tasks_are_made_of(law, count):
-    recipe = replace(TINY, law=tuple(law.items()), hide=1.0)
+def test_a_policy_knows_what_its_tasks_are_made_of(law, count, tmp_path):
+    recipe = replace(TINY, law=tuple(law.items()), hide=1.0, batches=1)
     scores = known_scores(recipe)
     assert scores.shape == (count, NUM_CELLS)
     if "sources" not in law:
         mean = Column.open("mini", "gratings").mean
         assert int(scores[0].argmax()) in CODES[mean == mean.max()]
-    Training.begin(recipe).train_batch()
+    pretrain(recipe, tmp_path / "c.safetensors")
+    assert len(read_controller(tmp_path / "c.safetensors").policy.scores) == count
 
 
 def test_it_learns():
@@ -439,8 +440,9 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path):
     refused({**tensors, first: tensors[first][:1]}, about)
     refused({name: one for name, one in tensors.items() if name != first}, about)
     refused(tensors, {**about, "format": "other"})
-    for name, value in (("recipe", {}), ("recipe", None), ("recipe", {**about["recipe"], "rungs": [1, 3]}),
-                        ("recipe", {**about["recipe"], "batches": "many"}), ("fingerprints", 3)):  # fmt: skip
+    recipe = about["recipe"]
+    wrong = {**recipe, "rungs": [1, 3]}, {**recipe, "batches": "many"}, {**recipe, "law": [["field", "x"]]}
+    for name, value in (("fingerprints", 3), *(("recipe", one) for one in ({}, None, *wrong))):
         refused(tensors, {**about, name: value})
     save_file(tensors, bad)
     with pytest.raises(NB201Error, match="is no controller"):

@@ -67,9 +67,8 @@ def read_controller(path: Path) -> Controller:
     tensors, about = _read(path)
     try:
         recipe = _recipe(about["recipe"])
-        policy = Policy(
-            torch.zeros(len(recipe.sources) + 1, NUM_CELLS), 1 if recipe.rungs is None else len(recipe.rungs)
-        )
+        rungs = 1 if recipe.rungs is None else len(recipe.rungs)
+        policy = Policy(torch.zeros(sum(recipe.told), NUM_CELLS), rungs)
         policy.load_state_dict(_without("policy", tensors))
         fingerprints = {str(table): str(one) for table, one in about["fingerprints"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, NB201Error):

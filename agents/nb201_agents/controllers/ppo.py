@@ -92,6 +92,7 @@ class Recipe:
         if self.sight is not None:
             checks.whole("sight", self.sight, 0, self.queries)
         checks.seed("seed", self.seed)
+        self.of_law.check()
         checks.number("trainings", self.trainings, above=0.0)
 
     @property
@@ -103,6 +104,12 @@ class Recipe:
     def of_law(self) -> Law:
         """The family's law with what differs from it."""
         return Law(**checks.mapping("law", dict(self.law), [one.name for one in fields(Law)]))
+
+    @property
+    def told(self) -> tuple[int, int]:
+        """Of how many sources, and whether of parameter counts, the policy is told: of what the law makes tasks of."""
+        law = self.of_law
+        return len(self.sources) * bool(law.sources), int(bool(law.params))
 
     def rungs_of(self, table: str, dataset: str) -> tuple[int, ...]:
         """Epochs at which cells of a source can be seen."""
@@ -279,9 +286,9 @@ class Lanes:
         self._queries = torch.zeros(recipe.lanes, dtype=torch.long, device=device)
         self._returns = np.zeros(recipe.lanes)
         self._ended_returns: list[float] = []
-        self._sources = 0 if recipe.of_law.sources == 0 else len(recipe.sources)
+        self._sources = recipe.told[0]
         self._hide, self._hidden = recipe.hide, np.random.default_rng([recipe.seed, batch, 1])
-        self._visible = torch.ones(recipe.lanes, len(known_scores(recipe)), device=device)
+        self._visible = torch.ones(recipe.lanes, sum(recipe.told), device=device)
         self._hide_in(np.ones(recipe.lanes, bool))
 
     def _hide_in(self, searches: npt.NDArray[np.bool_]) -> None:
@@ -349,15 +356,11 @@ def good_cells(recipe: Recipe, batch: int) -> npt.NDArray[np.int64]:
 
 
 def known_scores(recipe: Recipe) -> Tensor:
-    """Normal scores of cells, by code, on each source and of their parameter counts, (sources + 1, 15625).
-
-    Those that play no part in the family's law are left out.
-    """
-    law, found = recipe.of_law, []
-    if law.sources:
-        columns = [Column.open(table, dataset) for table, dataset in recipe.sources]
-        found += [normal_scores(over_trials(one)[-1], one.present) for one in columns]
-    if law.params:
+    """Normal scores of cells, by code, on each source and of their parameter counts, as far as the policy is told."""
+    sources, params = recipe.told
+    columns = [Column.open(table, dataset) for table, dataset in recipe.sources[:sources]]
+    found = [normal_scores(over_trials(one)[-1], one.present) for one in columns]
+    if params:
         found.append(normal_scores(PARAMS, np.ones(NUM_CELLS, bool)))
     by_code = np.zeros((len(found), NUM_CELLS), np.float32)
     by_code[:, CODES] = np.reshape(found, by_code.shape)
