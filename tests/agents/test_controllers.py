@@ -441,7 +441,8 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path):
     refused({name: one for name, one in tensors.items() if name != first}, about)
     refused(tensors, {**about, "format": "other"})
     recipe = about["recipe"]
-    wrong = {**recipe, "rungs": [1, 3]}, {**recipe, "batches": "many"}, {**recipe, "law": [["field", "x"]]}
+    many = {**recipe, "sources": [["mini", "gratings"]] * 100_000}  # whose scores would take 6 GB
+    wrong = many, {**recipe, "rungs": [1, 3]}, {**recipe, "batches": "many"}, {**recipe, "law": [["field", "x"]]}
     for name, value in (("fingerprints", 3), *(("recipe", one) for one in ({}, None, *wrong))):
         refused(tensors, {**about, name: value})
     save_file(tensors, bad)

@@ -68,7 +68,10 @@ def read_controller(path: Path) -> Controller:
     try:
         recipe = _recipe(about["recipe"])
         rungs = 1 if recipe.rungs is None else len(recipe.rungs)
-        policy = Policy(torch.zeros(sum(recipe.told), NUM_CELLS), rungs)
+        scores = tensors["policy.scores"]
+        if scores.shape != (sum(recipe.told), NUM_CELLS):  # else a recipe could ask for any amount of memory
+            raise ValueError("scores")
+        policy = Policy(scores, rungs)
         policy.load_state_dict(_without("policy", tensors))
         fingerprints = {str(table): str(one) for table, one in about["fingerprints"].items()}
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, NB201Error):

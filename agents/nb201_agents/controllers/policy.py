@@ -89,12 +89,14 @@ class Embedded(NamedTuple):
         search: summaries, (n, width).
         queries: (n, length, width).
         cells: ops of the queries, one-hot, (n, length, 6, 5).
+        heights: accuracies of the queries, in deviations from the mean, (n, length).
         is_there: which queries there are, bool (n, length).
     """
 
     search: Tensor
     queries: Tensor
     cells: Tensor
+    heights: Tensor
     is_there: Tensor
 
 
@@ -198,7 +200,7 @@ class Policy(nn.Module):
         search = self.search(torch.cat((seen.left, share, seen.visible), dim=1))
         absent = nn.functional.pad(~is_there, (1, 0), value=False)
         found = self.encoder(torch.cat((search[:, None], queries), dim=1), src_key_padding_mask=absent)
-        return Embedded(found[:, 0], found[:, 1:], ops, is_there)
+        return Embedded(found[:, 0], found[:, 1:], ops, height[..., 0], is_there)
 
     def _scores(self, embedded: Embedded, seen: Seen) -> Tensor:
         """Of all cells by code, (n, 15625).
@@ -221,8 +223,9 @@ class Policy(nn.Module):
         """Log-probabilities of rungs for cells that were chosen, (n, rungs)."""
         ops = self.slots[cells[:, None] // self.places % NUM_OPS]
         same = ((embedded.cells * ops[:, None]).sum(dim=(2, 3)) > NUM_EDGES - 0.5) & embedded.is_there
-        heights = (_filled(seen.history)[..., CELL] - 0.5) * _SHOWN_DEVIATIONS
-        height = (heights * same).sum(dim=1) / same.sum(dim=1).clamp(min=1)  # of the cell, where it was seen before
+        height = (embedded.heights * same).sum(dim=1) / same.sum(dim=1).clamp(
+            min=1
+        )  # of the cell, where it was seen before
         likelihood = scores.gather(1, cells[:, None])[:, 0] - scores.logsumexp(dim=1)
         of_cell = torch.stack((likelihood, height, highest / self.rungs), dim=1)
         x = torch.cat((embedded.search, ops.flatten(1), self.scores.T[cells] * seen.visible, of_cell), dim=1)
