@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import signal
 import sys
+import warnings
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any
@@ -349,6 +351,8 @@ class _Terminated(BaseException):
 def _end_once(number: int, frame: Any) -> None:
     """End by an exception; a second signal does not disturb what is being put in order."""
     signal.signal(number, signal.SIG_IGN)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)  # what zarr had begun to write
+    logging.getLogger("asyncio").disabled = True  # and what its thread says when the file is gone
     raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
 

@@ -183,7 +183,7 @@ def _interrupt(arguments, out, which, after):
     _, errors = process.communicate(timeout=60)
     if process.returncode == 0:  # it was done before
         return
-    assert process.returncode in (CODES[which], -signal.SIGTERM), errors  # as -15 dies who has not begun
+    assert process.returncode in (CODES[which], -which), errors  # as -15 or -2 dies who has not begun, or has ended
     if process.returncode == CODES[which] and which != signal.SIGKILL:
         (line,) = errors.splitlines()
         assert line.startswith("error: "), line
@@ -192,6 +192,30 @@ def _interrupt(arguments, out, which, after):
             return
         time.sleep(0.1)
     raise AssertionError(f"workers outlived their parent: {offspring}")
+
+
+ABANDONING = """
+import asyncio, os, signal
+from nb201_env import cli
+
+async def work():
+    await asyncio.sleep(1)
+
+@cli.app.command()
+def abandon():
+    begun, loop = work(), asyncio.new_event_loop()
+    task = loop.create_task(work())
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+cli.main()
+"""
+
+
+def test_an_interrupted_command_does_not_speak_of_what_it_left(tmp_path):
+    code, _, errors = ended(begin([sys.executable, "-c", ABANDONING, "abandon"]))
+    assert (code, errors) == (143, "error: terminated; what was complete is saved\n")
 
 
 _PARTS = [pickle.dumps((sys.path, 0)), pickle.dumps(len)]
