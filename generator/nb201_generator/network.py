@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +81,10 @@ class ResidualBlock(nn.Module):
         return self.conv_b(self.conv_a(x)) + self.downsample(x)  # type: ignore[no-any-return]
 
 
+def _alone(cell: nn.Module, x: Tensor) -> Tensor:
+    return cell(x)  # type: ignore[no-any-return]
+
+
 class Skeleton(nn.Module):
     """What is around the cells: three stages that repeat a cell, between a stem and a classifier.
 
@@ -105,16 +108,16 @@ class Skeleton(nn.Module):
         self.lastact = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         self.classifier = nn.Linear(width, num_classes)
 
-    def logits(self, images: Tensor, *choice: Any) -> Tensor:
+    def logits(self, images: Tensor, through: Callable[[nn.Module, Tensor], Tensor] = _alone) -> Tensor:
         """Logits (batch, num_classes) of images (batch, 3, size, size), size a multiple of 4.
 
         Args:
             images: normalised.
-            choice: handed to every cell.
+            through: from a cell and its input to its output, where a cell is to be told more than its input.
         """
         x = self.stem(images)
         for block in self.cells:
-            x = block(x) if isinstance(block, ResidualBlock) else block(x, *choice)
+            x = block(x) if isinstance(block, ResidualBlock) else through(block, x)
         features = functional.adaptive_avg_pool2d(self.lastact(x), 1).flatten(1)
         return self.classifier(features)  # type: ignore[no-any-return]
 

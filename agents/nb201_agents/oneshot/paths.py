@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from nb201_generator.network import ReLUConvBN, ResidualBlock
+from nb201_generator.network import ReLUConvBN
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -28,14 +28,10 @@ def logits_of_paths(net: Supernet, images: Tensor, paths: Sequence[Sequence[int]
     """
     count, ops = len(images), torch.tensor([list(path) for path in paths], device=images.device)
 
-    def apart(x: Tensor) -> Tensor:
-        return x.reshape(count, -1, *x.shape[1:])
+    def through(cell: nn.Module, x: Tensor) -> Tensor:
+        return _cell(cell, x.unflatten(0, (count, -1)), ops).flatten(0, 1)
 
-    x = apart(net.stem(images.flatten(0, 1)))
-    for block in net.cells:
-        x = apart(block(x.flatten(0, 1))) if isinstance(block, ResidualBlock) else _cell(block, x, ops)
-    features = functional.adaptive_avg_pool2d(net.lastact(x.flatten(0, 1)), 1).flatten(1)
-    return apart(net.classifier(features))
+    return net.logits(images.flatten(0, 1), through).unflatten(0, (count, -1))
 
 
 def _cell(cell: nn.Module, x: Tensor, ops: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ class Supernet(Skeleton):
             weights: of the ops of each edge, (6, 5). Without `ops`, an edge is the sum of its ops by them.
             ops: one an edge: a path. With weights, each op is multiplied by its own.
         """
-        return self.logits(images, weights, ops)
+        return self.logits(images, lambda cell, x: cell(x, weights, ops))
 
     @torch.no_grad()
     def network_of(self, cell: Cell) -> Network:
