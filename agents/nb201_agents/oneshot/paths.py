@@ -29,9 +29,10 @@ def logits_of_paths(net: Supernet, images: Tensor, paths: Sequence[Sequence[int]
     count, ops = len(images), torch.tensor([list(path) for path in paths], device=images.device)
 
     def through(cell: nn.Module, x: Tensor) -> Tensor:
-        return _cell(cell, x.unflatten(0, (count, -1)), ops).flatten(0, 1)
+        return _cell(cell, x.reshape(count, -1, *x.shape[1:]), ops).flatten(0, 1)
 
-    return net.logits(images.flatten(0, 1), through).unflatten(0, (count, -1))
+    found = net.logits(images.flatten(0, 1), through)
+    return found.reshape(count, -1, found.shape[1])
 
 
 def _cell(cell: nn.Module, x: Tensor, ops: Tensor) -> Tensor:
