@@ -74,7 +74,7 @@ def trained(
     if not has_rungs and not is_short:
         recurrent = folder / f"no-{dataset}.zip"
         if not recurrent.exists():
-            train_recurrent(table, others, recurrent, Recipe(()).queries, batches)
+            train_recurrent(Recipe(tuple((table, name) for name in others), batches=batches), recurrent)
         agents.append(f"{RECURRENT}{recurrent}")
     return agents
 

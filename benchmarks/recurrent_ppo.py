@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from held_out import LAW, Course, trial_deviation
+from nb201_agents.controllers.ppo import Recipe
 from sb3_contrib import RecurrentPPO
 
 from nb201_env import Column
@@ -32,14 +33,15 @@ def searches(table: str, sources: Sequence[str], lanes: int, queries: int, **mor
 
 
 @one_thread()
-def train(table: str, sources: Sequence[str], path: Path, queries: int, batches: int) -> None:
-    """Train for `batches` times 61,440 queries."""
-    family = {"start": TRAINING_TASKS[0], "stop": TRAINING_TASKS[TASKS]}
-    env = LanesVecEnv(searches(table, sources, LANES, queries, family=family))
-    model = RecurrentPPO("MlpLstmPolicy", env, seed=0, device="cpu", n_steps=queries, batch_size=1024, n_epochs=3,
-                         gamma=0.9, learning_rate=1e-3, ent_coef=0.005,
+def train(recipe: Recipe, path: Path) -> None:
+    """Train on tasks of a recipe, for as many queries as a controller of it."""
+    (table,) = {table for table, _ in recipe.sources}
+    family = {"start": TRAINING_TASKS[0], "stop": TRAINING_TASKS[TASKS], **dict(recipe.law)}
+    env = LanesVecEnv(searches(table, [name for _, name in recipe.sources], LANES, recipe.queries, family=family))
+    model = RecurrentPPO("MlpLstmPolicy", env, seed=recipe.seed, device="cpu", n_steps=recipe.queries, batch_size=1024,
+                         n_epochs=3, gamma=0.9, learning_rate=1e-3, ent_coef=0.005,
                          policy_kwargs={"lstm_hidden_size": 64})  # fmt: skip
-    model.learn(batches * 20 * 12 * LANES)
+    model.learn(recipe.batches * recipe.updates * recipe.steps * recipe.lanes)
     model.save(path)
 
 
