@@ -4,7 +4,8 @@ Every method searches data sets of a table with several seeds and both kinds of 
 ranks cells, drawn from all and from the best tenth, by their accuracy on all validation images; Spearman's correlation
 with the table's is what is kept. One line of OUT is one search; those that are there are not made again. With
 `--show`, prints what the lines come to, beside random and local search at the same simulated seconds; with `--figure`,
-draws the accuracy of the current cell along the searches, as figures 7 and 8 of Dong and Yang (ICLR 2020).
+draws the accuracy of the current cell along the searches, as figures 7 and 8 of Dong and Yang (ICLR 2020). Searches of
+other lengths and rates go into an OUT of their own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import multiprocessing
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +37,12 @@ SEARCHES = 500
 KEYS = "method", "dataset", "running", "seed"
 
 
-def searched(task: tuple[str, str, str, bool, int]) -> dict[str, Any]:
+def searched(task: tuple[str, dict[str, float], str, str, bool, int]) -> dict[str, Any]:
     """One search and its ranks."""
-    table, method, dataset, running, seed = task
+    table, other, method, dataset, running, seed = task
     images, column = load_images(dataset), Column.open(table, dataset, trial="mean")
-    search = Search(method, checked_recipe("mini", None, running), images, seed)
+    recipe = replace(checked_recipe("mini", None, running), **other)  # type: ignore[arg-type]
+    search = Search(method, recipe, images, seed)
     for _ in range(search.recipe.epochs):
         search.epoch()
     parts = seconds_of_parts(column.train[-1], column.epoch * len(images.splits["train"].labels))
@@ -53,6 +56,7 @@ def searched(task: tuple[str, str, str, bool, int]) -> dict[str, Any]:
         ranks[name] = spearman(np.array([search.accuracy(Cell(int(cell))) for cell in cells]), column.mean[cells])
     return {
         **dict(zip(KEYS, (method, dataset, running, seed), strict=True)),
+        "other": other,
         "found": found.index,
         "accuracy": 100 * float(column.mean[found.index]),
         "regret": 100 * float(column.mean.max() - column.mean[found.index]),
@@ -83,11 +87,12 @@ def show(table: str, lines: Iterable[dict[str, Any]]) -> None:
             np.array([row[name] for row in rows]) for name in ("accuracy", "regret", "seconds", "skips")
         )
         ranks = {name: np.mean([row["ranks"][name] for row in rows]) for name in ("all", "best tenth")}
+        entropy = np.mean([row["entropy"][-1] for row in rows])
         random, local = (regret_at(table, dataset, agent, seconds.mean()) for agent in ("random", "local-search"))
         print(
             f"| {dataset} | {'running' if running else 'batch'} | {method} | {len(rows)} | {accuracy.mean():.2f} ± "
             f"{accuracy.std():.2f} | {regret.mean():.2f} | {random:.2f} | {local:.2f} | {seconds.mean():.1f} | "
-            f"{skips[:, -1].mean():.1f} | {ranks['all']:.2f} | {ranks['best tenth']:.2f} |",
+            f"{skips[:, -1].mean():.1f} | {entropy:.3f} | {ranks['all']:.2f} | {ranks['best tenth']:.2f} |",
             flush=True,
         )
 
@@ -110,9 +115,8 @@ def draw(table: str, lines: Sequence[dict[str, Any]], path: Path) -> None:
                     panel.plot(np.arange(1, len(mean) + 1), mean, label=method, color=colour)
             panel.axhline(accuracy.max(), color="0.5", linestyle=":", linewidth=1)
             title = f"{dataset}, norms by {'running statistics' if running else 'the batch'}"
-            panel.set(
-                title=title, xlabel="epochs of the supernet", ylabel="accuracy of the cell (%)", xticks=range(0, 21, 5)
-            )
+            panel.set(title=title, xlabel="epochs of the supernet", ylabel="accuracy of the cell (%)")
+            panel.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=8)
     path.write_text(svg_of(figure), encoding="utf-8")
 
@@ -122,6 +126,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--table", default="mini")
     parser.add_argument("--datasets", default="digits,gratings")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--epochs", type=int, help="of the supernet, if not the recipe's")
+    parser.add_argument("--arch-rate", type=float, help="of Adam, if not the recipe's")
     parser.add_argument("--seeds", type=int, default=5, help="in the main mode of norms, by the batch's statistics")
     parser.add_argument("--running-seeds", type=int, default=2, help="by running statistics")
     parser.add_argument("--jobs", type=int, default=1)
@@ -138,13 +145,16 @@ def main() -> None:
         show(args.table, lines)
     if args.show or args.figure:
         return
+    other = {name: getattr(args, name) for name in ("epochs", "arch_rate") if getattr(args, name) is not None}
+    if any(line["other"] != other for line in lines):
+        sys.exit(f"error: {args.out} holds searches of another length or rate; name another file")
     known = {tuple(line[key] for key in KEYS) for line in lines}
     tasks = [
-        (args.table, method, dataset, running, seed)
+        (args.table, other, method, dataset, running, seed)
         for seed in range(max(args.seeds, args.running_seeds))
         for running, seeds in ((False, args.seeds), (True, args.running_seeds))
         for dataset in args.datasets.split(",")
-        for method in METHODS
+        for method in args.methods.split(",")
         if seed < seeds and (method, dataset, running, seed) not in known
     ]
     with args.out.open("a") as file, multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
