@@ -85,6 +85,15 @@ class DeviceImages:
             chosen = order[start : start + recipe.batch_size]
             yield self._normalise(augment(images[chosen], recipe, generator)), labels[chosen]
 
+    def whole_batches(self, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Shuffled batches of the train split as evaluation sees it, all of one size, which is at most the split's."""
+        images, labels = self.splits["train"]
+        size = min(size, len(labels))
+        order = torch.randperm(len(labels), generator=generator).to(self.device)
+        for start in range(0, len(labels) - size + 1, size):
+            chosen = order[start : start + size]
+            yield self._normalise(images[chosen]), labels[chosen]
+
     def evaluation_batches(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
         """All images of a split in order, normalised."""
         images, labels = self.splits[split]

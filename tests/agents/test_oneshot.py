@@ -29,7 +29,7 @@ from nb201_agents.oneshot.methods.rsps import RSPS  # noqa: E402
 from nb201_agents.oneshot.methods.setn import SETN  # noqa: E402
 from nb201_agents.oneshot.paths import logits_of_paths  # noqa: E402
 from nb201_agents.oneshot.recipe import OneShotRecipe  # noqa: E402
-from nb201_agents.oneshot.search import METHODS, search  # noqa: E402
+from nb201_agents.oneshot.search import METHODS, Search, search  # noqa: E402
 from nb201_agents.oneshot.supernet import Supernet  # noqa: E402
 from nb201_agents.oneshot.trajectory import read_trajectory  # noqa: E402
 from nb201_agents.searcher import Task, make_agent  # noqa: E402
@@ -288,7 +288,19 @@ def images():
     return ImageSet("colours", 3, splits, (0.0,) * 3, (1.0,) * 3)
 
 
-SHORT = replace(TINY, epochs=3, batch_size=32, samples=5, controller_steps=2, flip=False, crop_padding=0)
+SHORT = replace(
+    TINY, epochs=3, batch_size=32, valid_batch_size=24, samples=5, controller_steps=2, flip=False, crop_padding=0
+)
+
+
+def test_paths_are_evaluated_on_validation_images_as_they_are_in_batches_of_one_size(images):
+    recipe = replace(SHORT, flip=True, crop_padding=2)
+    batches = list(Search("rsps", recipe, images, 0).batches_for_evaluation())
+    assert [len(one.labels) for one in batches] == [24, 24]  # of 64: the last 16 wait for another epoch
+    known = {picture.tobytes() for picture in images.splits["valid"].images}
+    assert {picture.tobytes() for one in batches for picture in one.images.numpy()} < known
+    whole = Search("rsps", replace(SHORT, valid_batch_size=512), images, 0)
+    assert [len(one.labels) for one in whole.batches_for_evaluation()] == [64]
 
 
 class StopError(Exception):
@@ -314,9 +326,9 @@ def test_a_search_that_was_stopped_comes_to_the_same_bytes(method, images, tmp_p
     assert all(0 <= row["skips"] <= 6 and len(row["entropy"]) == 6 for row in rows)
     assert last["found"] == found.index
     # the loss of the weights, that of the alphas, and what the second order or ENAS's controller needs beside
-    passes = {"rsps": 1, "darts-2": 5, "enas": 1 + 2 * 20 * 32 / 3 / 64}.get(method, 2)
+    passes = {"rsps": 1, "darts-2": 5, "enas": 1 + 2 * 20 * 24 / 3 / 64}.get(method, 2)
     assert rows[-1]["work"][0] == pytest.approx(passes * 192, abs=1e-3)
-    looks = 5 * 32 / 3 if method in ("rsps", "setn", "enas") else 0  # at the paths among which the last is chosen
+    looks = 5 * 24 / 3 if method in ("rsps", "setn", "enas") else 0  # at the paths among which the last is chosen
     assert last["work"][0] == pytest.approx(passes * 192 + looks, abs=1e-3)
     assert not stopped.with_name("stopped.jsonl.checkpoint").exists()
 

@@ -38,7 +38,7 @@ class Shared:
         optimizer: of its weights.
         recipe: how both are trained.
         rng: source of the randomness of choices.
-        progress: share of the epochs that are done.
+        progress: 0 in the first epoch, 1 in the last.
         work: images that went through every part of the network so far, forwards and backwards, (31,); see `cost`.
     """
 

@@ -15,6 +15,7 @@ class OneShotRecipe:
     Attributes:
         epochs: passes over the training images.
         batch_size: images a step.
+        valid_batch_size: images, not augmented, on which a path is evaluated; all batches have as many.
         learning_rate: of the weights in the first epoch.
         least_rate: what it falls to.
         weight_decay: of the weights.
@@ -33,6 +34,7 @@ class OneShotRecipe:
 
     epochs: int = 50
     batch_size: int = 64
+    valid_batch_size: int = 512
     learning_rate: float = 0.025
     least_rate: float = 0.001
     weight_decay: float = 5e-4
@@ -67,6 +69,8 @@ def checked_recipe(name: str, epochs: int | None, running: bool) -> OneShotRecip
 RECIPES = {
     "nas-bench-201": OneShotRecipe(),
     "nats-bench": OneShotRecipe(epochs=100, clip=None),
-    "mini": OneShotRecipe(epochs=20, batch_size=32, channels=8, cells_per_stage=1, flip=False, crop_padding=0),
+    "mini": OneShotRecipe(
+        epochs=20, batch_size=32, valid_batch_size=32, channels=8, cells_per_stage=1, flip=False, crop_padding=0
+    ),
 }
 """NAS-Bench-201's (its appendix; 250 epochs for all but DARTS), NATS-Bench's, and one for small images on a CPU."""

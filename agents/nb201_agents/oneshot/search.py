@@ -33,7 +33,7 @@ from nb201_agents.oneshot.recipe import OneShotRecipe
 from nb201_agents.oneshot.supernet import Supernet
 from nb201_env import Cell, NB201Error, checks
 from nb201_env.files import locked, replacing
-from nb201_env.integrations.devices import checked_device
+from nb201_env.integrations.devices import checked_device, one_thread
 from nb201_env.space import OPS, SKIP
 
 METHODS: dict[str, Callable[[Shared], Method]] = {
@@ -67,7 +67,6 @@ class Search:
     """
 
     def __init__(self, method: str, recipe: OneShotRecipe, images: ImageSet, seed: int, device: str = "cpu"):
-        torch.set_num_threads(1)  # images and nets of the no-download sets are too small for more
         self.recipe, self.rows = recipe, list[dict[str, Any]]()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -87,10 +86,15 @@ class Search:
     def _batches(self, images: DeviceImages) -> Iterator[Batch]:
         return (Batch(*one) for one in images.training_batches(self._augmentation, self._generator))
 
-    def _endless(self, images: DeviceImages) -> Iterator[Batch]:
+    def _endless(self, batches: Callable[[], Iterator[Batch]]) -> Iterator[Batch]:
         while True:
-            yield from self._batches(images)
+            yield from batches()
 
+    def batches_for_evaluation(self) -> Iterator[Batch]:
+        """Validation images as they are, in batches of one size: on a small one a path may look perfect by luck."""
+        return (Batch(*one) for one in self._valid.whole_batches(self.recipe.valid_batch_size, self._generator))
+
+    @one_thread()
     def epoch(self) -> None:
         """One pass over the training images."""
         done = len(self.rows)
@@ -98,9 +102,10 @@ class Search:
         for group in self._shared.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(done / self.recipe.epochs)
         self._shared.net.train()
-        for train, valid in zip(self._batches(self._train), self._endless(self._valid), strict=False):
+        for_choices = self._endless(lambda: self._batches(self._valid))
+        for train, valid in zip(self._batches(self._train), for_choices, strict=False):
             self._method.step(train, valid)
-        self._method.after_epoch(self._endless(self._valid))
+        self._method.after_epoch(self._endless(self.batches_for_evaluation))
         self.rows.append(self._row())
 
     @property
@@ -119,10 +124,12 @@ class Search:
             "work": [round(one, 3) for one in self._shared.work.tolist()],
         }
 
+    @one_thread()
     def final(self) -> Cell:
         """The cell that is found."""
-        return self._method.final(list(self._batches(self._valid)))
+        return self._method.final(list(self.batches_for_evaluation()))
 
+    @one_thread()
     def accuracy(self, cell: Cell) -> float:
         """What the supernet makes of a cell on all validation images."""
         batches = [Batch(*one) for one in self._valid.evaluation_batches("train")]

@@ -69,7 +69,7 @@ class DARTS:
         return unrolled
 
     def _next_step(self, parameters: list[nn.Parameter], train: Batch) -> list[Tensor]:
-        """What a step of the optimiser would move the weights along."""
+        """What a step would move the weights along by plain momentum, without the look ahead of Nesterov's."""
         loss = self._shared.loss(train, self.weights().detach())
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         group = self._shared.optimizer.param_groups[0]
