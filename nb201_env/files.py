@@ -31,9 +31,11 @@ def in_folder(path: str | os.PathLike[str]) -> Path:
     """A path whose folder is there, so that something can be written under it.
 
     Raises:
-        NB201Error: if the folder is not there.
+        NB201Error: if the folder is not there, or what is at the path is a pipe or a device.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise NB201Error(f"cannot write {path}: it is a pipe or a device, which a file would replace; name a file")
     if not path.parent.is_dir():
         raise NB201Error(f"cannot write {path}: the folder {path.parent} does not exist; make it first")
     return path
@@ -131,8 +133,15 @@ _ATTEMPTS = 40
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A name to write a file under that takes the path's place, flushed to disk, if nothing goes wrong."""
-    path = Path(path)
+    """A name to write a file under that takes the path's place, flushed to disk, if nothing goes wrong.
+
+    Raises:
+        NB201Error: if a folder or a link is in that place, or what `in_folder` refuses.
+    """
+    path = in_folder(path)
+    if path.is_dir() or path.is_symlink():
+        what = "a link, which a file would replace" if path.is_symlink() else "a folder"
+        raise NB201Error(f"cannot write {path}: it is {what}; name a file")
     fragment = unfinished(path)
     try:
         yield fragment

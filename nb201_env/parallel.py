@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO, NamedTuple
 
+from nb201_env import checks
 from nb201_env.errors import NB201Error
 
 
@@ -73,7 +74,16 @@ def run_tasks(
         tasks: one for each call.
         jobs: number of processes; with one, and no limits, everything happens in this one.
         limits: from a task to its limits.
+
+    Raises:
+        NB201Error: at once, if `jobs` is no whole number from 1.
     """
+    return _run(function, tasks, checks.whole("jobs", jobs, 1), limits)
+
+
+def _run(
+    function: Callable[[Any], Any], tasks: Iterable[Any], jobs: int, limits: Callable[[Any], Limits] | None
+) -> Iterator[Done]:
     if jobs == 1 and limits is None:
         for position, task in enumerate(tasks):
             for value, error, is_last in _outcomes(function, task):

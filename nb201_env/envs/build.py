@@ -229,6 +229,8 @@ class BuildCellVectorEnv(CellVectorEnv):
         return self._advance_apart(rows, actions)
 
     def _advance_together(self, ops: npt.NDArray[np.int64], edge: int) -> Step:
+        if self._searches.is_partial and edge + 1 == _EDGES:  # before anything is changed
+            self._searches.refuse_absent(self._all, _SMALL_INDEX.take(self._code * _OPS + ops).astype(np.int64))
         self._code *= _OPS
         self._code += ops
         if self._is_index:
@@ -251,12 +253,15 @@ class BuildCellVectorEnv(CellVectorEnv):
         return self._paid(found), found.observed.copy(), ~found.observed, told, True
 
     def _advance_apart(self, rows: Rows, ops: npt.NDArray[np.int64]) -> Step:
-        edge = self._edge[rows]
+        edge, is_over = self._edge[rows], self._searches.exhausted[rows]
+        if self._searches.is_partial:
+            last = (edge + 1 == _EDGES) & ~is_over
+            complete = rows[last]
+            self._searches.refuse_absent(complete, INDEX_OF_CODE.take(self._code[complete] * _OPS + ops[last]))
         if self._is_index:
             self._shown[rows, edge] = ops
         else:
             self._shown[rows[:, None], edge[:, None] * _SLOTS + np.arange(_SLOTS)] = _CHOSEN.take(ops, axis=0)
-        is_over = self._searches.exhausted[rows]
         going = rows[~is_over]
         self._code[going] = self._code[going] * _OPS + ops[~is_over]
         self._edge[going] += 1

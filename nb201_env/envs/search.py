@@ -168,12 +168,14 @@ class SearchEnv(gym.Env[Any, Any]):
         """Begin a new search."""
         super().reset(seed=seed)
         options = checked_options(options, RESET_OPTIONS)
-        if "budget" in options:
-            self._begin_problem(self.problem.with_budget(options["budget"]))
+        problem = self.problem.with_budget(options["budget"]) if "budget" in options else self.problem
+        chosen = problem.checked_task(options.get("task"))
+        drawn = search_seed(options.get("trial_seed"), seed, self.np_random)
+        if problem is not self.problem:  # all options are good
+            self._begin_problem(problem)
         if seed is not None:
             self._round = 0
-        drawn = search_seed(options.get("trial_seed"), seed, self.np_random)
-        self._task = self.problem.next_task(drawn, self._round, options.get("task"))
+        self._task = self.problem.next_task(drawn, self._round, chosen)
         self._round += 1
         self._begin_search(drawn)
         return self._observe(), self._mask_info()

@@ -133,7 +133,7 @@ class SearchProblem:
         if trainings is not None and arguments["budget"] is not None:
             raise NB201Error("budget is in seconds and trainings in mean full trainings: give one of them")
         trainings = DEFAULT_BUDGET if trainings is None else checks.number("trainings", trainings, 0.0)
-        if arguments["trial"] == "per-query":
+        if isinstance(arguments["trial"], str) and arguments["trial"] == "per-query":
             raise NB201Error("a curve belongs to one training: trial must be per-search, mean or a number")
         wanted = arguments["tasks"]
         given = [{}] if wanted is None else wanted
@@ -166,11 +166,19 @@ class SearchProblem:
             tasks.append(SearchTask(task.column, _rules(rules, task.column, self.trainings)))
         return replace(self, tasks=tuple(tasks))
 
+    def checked_task(self, chosen: object) -> int | None:
+        """The option `task`: the position of one, or None for the next.
+
+        Raises:
+            NB201Error: if it is anything else.
+        """
+        return None if chosen is None else checks.whole("the option task", chosen, 0, len(self.tasks) - 1)
+
     def next_task(self, seed: int, searches_before: int, chosen: int | None) -> int:
         """Position of the task that a search is over, by its seed and how many came before it."""
         count = len(self.tasks)
         if chosen is not None:
-            return checks.whole("the option task", chosen, 0, count - 1)
+            return chosen
         if self.takes_turns:
             return searches_before % count
         return int(np.random.default_rng([seed, 1]).integers(count)) if count > 1 else 0

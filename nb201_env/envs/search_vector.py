@@ -118,11 +118,13 @@ class SearchVectorEnv(LanesEnv):
 
     def start(self, rows: Rows, seeds: list[int | None] | None, options: Mapping[str, Any]) -> list[Told]:
         """Begin a new search in some lanes."""
-        if "budget" in options:
-            self._begin_problem(self.problem.with_budget(options["budget"]))
+        problem = self.problem.with_budget(options["budget"]) if "budget" in options else self.problem
+        chosen = problem.checked_task(options.get("task"))
+        drawn = self._search_seeds(rows, seeds, options.get("trial_seed"))
+        if problem is not self.problem:  # all options are good
+            self._begin_problem(problem)
         if seeds is not None:
             self._rounds[[lane for lane, one in enumerate(seeds) if one is not None]] = 0
-        drawn, chosen = self._search_seeds(rows, seeds, options.get("trial_seed")), options.get("task")
         pairs = zip(drawn.tolist(), self._rounds[rows].tolist(), strict=True)
         tasks = np.array([self.problem.next_task(one, before, chosen) for one, before in pairs])
         self._rounds[rows] += 1

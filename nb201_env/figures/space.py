@@ -30,11 +30,17 @@ _MARKS = {"ResNet's cell": (RESNET, "s", PALETTE[1]), "the best": (-1, "*", PALE
 
 
 def trainings(table: Table) -> list[tuple[str, str, str]]:
-    """Each data set and recipe of a table, and how a figure calls it."""
+    """Each data set and recipe of a table, and how a figure calls it.
+
+    Raises:
+        MissingDataError: if there is none.
+    """
     found = []
     for dataset in table.datasets:
         recipes = table.recipes(dataset)
         found += [(dataset, recipe, dataset if len(recipes) == 1 else f"{dataset}, {recipe}") for recipe in recipes]
+    if not found:
+        raise MissingDataError(f"table {table.name!r} has no accuracies")
     return found
 
 

@@ -328,7 +328,6 @@ def _values(path: Path, headings: Sequence[str], reader: Any) -> npt.NDArray[np.
     name, times = Counter(headings).most_common(1)[0]
     if times > 1:
         raise TableFormatError(f"{path} has {times} columns {shown(name)}")
-    key = headings.index(keys[0])
     kept = [position for position, name in enumerate(headings) if name not in ("index", "arch")]
     table, seen = np.full((NUM_CELLS, len(kept)), np.nan), np.zeros(NUM_CELLS, bool)
     for row in reader:
@@ -336,14 +335,29 @@ def _values(path: Path, headings: Sequence[str], reader: Any) -> npt.NDArray[np.
         if len(row) != len(headings):
             raise TableFormatError(f"{where}: {len(row)} fields where the heading has {len(headings)}")
         try:
-            cell = Cell.parse(int(row[key]) if keys[0] == "index" else row[key]).index
-            table[cell] = [float(row[position]) if row[position] else np.nan for position in kept]
+            cell = _cell_of({name: row[headings.index(name)] for name in keys})
+            table[cell] = [float(_plain(row[position])) if row[position] else np.nan for position in kept]
         except ValueError as error:
             raise TableFormatError(f"{where}: {str(error)[:200]}") from None
         if seen[cell]:
             raise TableFormatError(f"{where}: cell {cell} had a row before")
         seen[cell] = True
     return table
+
+
+def _cell_of(named: Mapping[str, str]) -> int:
+    """The cell of a row, which may be named by its index, its arch or both."""
+    cells = {Cell.parse(int(_plain(text)) if name == "index" else text).index for name, text in named.items()}
+    if len(cells) > 1:
+        raise ValueError(f"index {named['index']} is not the cell {shown(named['arch'])}")
+    return cells.pop()
+
+
+def _plain(text: str) -> str:
+    """What stands for a number, without what Python alone reads as one."""
+    if "_" in text:
+        raise ValueError(f"{shown(text)} is no number")
+    return text
 
 
 def _columns_of(path: Path, headings: Sequence[str], table: npt.NDArray[np.float64]) -> dict[str, Column]:

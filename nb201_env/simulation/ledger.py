@@ -93,7 +93,7 @@ class Ledger:
             for column, one in zip(columns, rules, strict=True)
         ]
         self._kind, self._is_drawn = columns[0].trial, columns[0].is_drawn
-        self._is_partial = any(column.is_partial for column in columns)
+        self.is_partial = any(column.is_partial for column in columns)
         self._charge, self._overrun = rules[0].charge, rules[0].overrun
         self._read(deviation)
         self._budgets = np.array([one.seconds for one in rules])
@@ -195,8 +195,8 @@ class Ledger:
         Raises:
             MissingDataError: if a cell is not on offer; then nothing is charged in any row.
         """
-        if self._is_partial:
-            self._refuse_absent(rows, cells)
+        if self.is_partial:
+            self.refuse_absent(rows, cells)
         whole = rows.size == self.rows
         # where all rows are concerned, slices stand for their numbers, which is several times faster
         paid: Any = slice(None) if whole else rows
@@ -317,7 +317,8 @@ class Ledger:
             else:
                 state[rows] = np.where(better, new, state[rows])
 
-    def _refuse_absent(self, rows: Rows, cells: npt.NDArray[np.int64]) -> None:
+    def refuse_absent(self, rows: Rows, cells: npt.NDArray[np.int64]) -> None:
+        """Raise MissingDataError if the column of some row does not have its cell on offer."""
         tasks = self.task.take(rows)
         for task in np.unique(tasks).tolist():
             self.columns[task].refuse_absent(cells[tasks == task])

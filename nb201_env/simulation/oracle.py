@@ -172,17 +172,13 @@ class Oracle:
     def values(self, indices: npt.NDArray[np.integer[Any]]) -> Floats32:
         """`value` of many cells, float32 shaped as the indices."""
         indices = np.asarray(indices)
-        if indices.dtype.kind not in "iu":
-            raise InvalidCellError(f"cell indices must be an array of integers, got {indices.dtype}")
-        # read as unsigned, a negative index is larger than any other
-        if indices.size and indices.astype(np.int64, copy=False).view(np.uint64).max() >= NUM_CELLS:
-            raise _no_cell(indices.min() if indices.min() < 0 else indices.max())
+        _check_cells(indices)
         return self._seen_at(self._last).take(indices)
 
     def seen(self, indices: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.bool_]:
         """Whether the search has observed cells, at any epoch, bool shaped as the indices."""
-        if np.size(indices) and np.min(indices) < 0:
-            raise _no_cell(int(np.min(indices)))
+        indices = np.asarray(indices)
+        _check_cells(indices)
         return np.asarray(np.frombuffer(self._seen, np.uint8)[indices] != 0)
 
     def query(self, index: int | Cell, epoch: int | None = None) -> Evaluation:
@@ -336,6 +332,14 @@ class Oracle:
 
 def _no_cell(index: object) -> InvalidCellError:
     return InvalidCellError(f"a cell index must be an integer from 0 to {NUM_CELLS - 1}, got {checks.shown(index)}")
+
+
+def _check_cells(indices: npt.NDArray[Any]) -> None:
+    if indices.dtype.kind not in "iu":
+        raise InvalidCellError(f"cell indices must be an array of integers, got {indices.dtype}")
+    # read as unsigned, a negative index is larger than any other
+    if indices.size and indices.astype(np.int64, copy=False).view(np.uint64).max() >= NUM_CELLS:
+        raise _no_cell(indices.min() if indices.min() < 0 else indices.max())
 
 
 def _indices(cells: npt.ArrayLike | Sequence[Any]) -> npt.NDArray[np.int64]:

@@ -23,7 +23,7 @@ class SharedSearch:
     """
 
     def __init__(self, column: Column, rules: Rules, rows: int):
-        self._oracle, self.rows = Oracle(column, rules), rows
+        self._oracle, self.rows, self.is_partial = Oracle(column, rules), rows, column.is_partial
         self.wall_seconds = self._wave_began = 0.0
         self.on_query: Callable[[Evaluation], None] | None = None
 
@@ -49,10 +49,14 @@ class SharedSearch:
         """Which cells the search has observed."""
         return self._oracle.seen(cells)
 
+    def refuse_absent(self, rows: Rows, cells: npt.NDArray[np.int64]) -> None:
+        """Raise MissingDataError if the column does not have all cells on offer."""
+        self._oracle.column.refuse_absent(cells)
+
     def query(self, rows: Rows, cells: npt.NDArray[np.int64]) -> Found:
         """Query one cell in each of some rows, one after the other."""
         oracle = self._oracle
-        oracle.column.refuse_absent(cells)
+        self.refuse_absent(rows, cells)
         found, rise = [], np.zeros(rows.size)
         for number, cell in enumerate(cells.tolist()):
             before = oracle.incumbent_worth

@@ -71,9 +71,7 @@ class Curves:
             raise NB201Error(f"trial must be 'mean', 'all' or a number, got {shown(trial)}")
         trials = self.per_trial(name, epoch)
         if trial == "mean":
-            present = ~np.isnan(trials)
-            with np.errstate(invalid="ignore"):
-                return np.asarray(np.where(present, trials, 0.0).sum(axis=0) / present.sum(axis=0))
+            return over_trials(trials)
         where = self._arrays.at(self.path)
         if self.num_trials == 0:
             raise MissingDataError(f"{where} holds only means over trials, not trial {trial!r}")
@@ -82,6 +80,13 @@ class Curves:
         if not 0 <= int(trial) < self.num_trials:
             raise MissingDataError(f"{where} has trials 0 to {self.num_trials - 1}, not {trial!r}")
         return np.asarray(trials[int(trial)])
+
+
+def over_trials(values: Floats64) -> Floats64:
+    """Mean over the first axis of the trials that are there, NaN where none is."""
+    present = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(present, values, 0.0).sum(axis=0) / present.sum(axis=0))
 
 
 def listed(epochs: tuple[int, ...]) -> str:

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 
 def columns_of(table: Table) -> dict[str, npt.NDArray[Any]]:
-    """The last epoch of everything, named and in units as `nb201_env.importers.columns` reads it."""
+    """The last epoch of everything, named and in units as `nb201_env.importers.columns` reads published data sets."""
     columns: dict[str, npt.NDArray[Any]] = {}
     for dataset in table.datasets:
+        if f"{dataset}/latency" in table:
+            columns[f"{dataset}/latency"] = table.latency(dataset)
+        for own in table.own_columns(dataset):
+            unit = table.attrs(f"{dataset}/{own}").get("unit")
+            columns[f"{dataset}/{own} [{unit}]" if unit else f"{dataset}/{own}"] = table.own_column(dataset, own)
         for recipe in table.recipes(dataset):
             name, epoch = f"{dataset}/{recipe}", table.last_epoch(dataset, recipe=recipe)
             for split in ("train", "valid", "test"):
@@ -44,12 +49,12 @@ def columns_of(table: Table) -> dict[str, npt.NDArray[Any]]:
 
 def write_csv(table: Table, path: str | os.PathLike[str]) -> None:
     """Write one row a cell: index, arch, and `columns_of`; an empty field where a value is missing."""
-    columns = columns_of(table)
+    columns = {"index": np.arange(NUM_CELLS), **columns_of(table)}
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     with locked(path), replacing(path) as fragment, fragment.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", "arch", *columns])
-        for index, row in zip(range(NUM_CELLS), rows, strict=True):
+        writer.writerow(["index", "arch", *list(columns)[1:]])
+        for index, *row in rows:
             writer.writerow([index, Cell(index).arch, *("" if value != value else value for value in row)])
 
 

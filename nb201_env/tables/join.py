@@ -59,6 +59,9 @@ def _write(writer: TableWriter, path: str, nodes: Nodes) -> None:
     """Write a group or array that one or several tables have."""
     (first, node), *others = nodes[path]
     is_array = hasattr(node, "shape")
+    for table, other in others:
+        if hasattr(other, "shape") != is_array:
+            raise NB201Error(f"{table.path}: {path} is a column there and a recipe in another table; rename the column")
     if not others:
         parent = nodes[path.rpartition("/")[0]] if "/" in path else []
         if is_array and path.endswith(_BY_TRIAL) and len(parent) > 1:
@@ -79,7 +82,8 @@ def _write(writer: TableWriter, path: str, nodes: Nodes) -> None:
         writer.copy_array(path, node)
     else:
         for table, other in others:
-            if not np.array_equal(node[...], other[...]):
+            one, two = node[...], other[...]
+            if not np.array_equal(one, two, equal_nan=one.dtype.kind == two.dtype.kind == "f"):
                 raise NB201Error(f"{table.path}: {path} differs from {first.path}")
         writer.copy_array(path, node)
 

@@ -39,9 +39,6 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+ -]{0,99}")
 COLUMN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,63}")
 """What a column of one's own may be called."""
 
-RESERVED = ("error", "accuracy", "params", "macs", "latency", "train_seconds")
-"""Names that mean something else where objectives and masks are named."""
-
 MAX_EPOCH = 2**31 - 1
 MAX_CLASSES = 10**6
 MAX_IMAGE_SIZE = 2**16
@@ -107,7 +104,7 @@ GROUPS = (
         "/{dataset}",
         (
             Field("num_classes", "integer", True, "Number of classes."),
-            Field("image_size", "integer", True, "Height and width of an image in pixels."),
+            Field("image_size", "integer", True, "Height and width of an image in pixels, a multiple of 4."),
             Field(
                 "image_hashes",
                 "object",
@@ -206,6 +203,11 @@ GROUPS = (
     ),
 )
 
+RESERVED = frozenset({"error", "accuracy", "train_seconds"}) | {
+    field.name for group in GROUPS for field in group.arrays if COLUMN_NAME.fullmatch(field.name)
+}
+"""Names that mean something else in the format, or where objectives and masks are named."""
+
 
 # --- what attributes and arrays may hold, checked by the reader, the writer and verify alike --------------------------
 
@@ -222,6 +224,8 @@ def attribute_problems(path: str, attributes: Mapping[str, Any]) -> Iterator[str
             yield f"{field.name} is no {field.kind}"
         elif most is not None and not 1 <= value <= most:
             yield f"{field.name} is {value}, not 1 to {most}"
+        elif field.name == "image_size" and value % 4:
+            yield f"image_size is {value}, no multiple of 4: the network halves images twice"
     seeds = attributes.get("trial_seeds")
     if isinstance(seeds, list) and (len(set(seeds)) < len(seeds) or min(seeds, default=0) < 0):
         yield f"trial_seeds must be different whole numbers from 0, not {seeds[:10]}"

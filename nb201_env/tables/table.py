@@ -17,7 +17,7 @@ from nb201_env.checks import is_whole, one_of, shown
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.space import NUM_CELLS, Cell, all_macs, all_params
 from nb201_env.tables.arrays import StoredArrays, frozen, remembered
-from nb201_env.tables.curves import Curves, Trial, listed
+from nb201_env.tables.curves import Curves, Trial, listed, over_trials
 from nb201_env.tables.schema import SPLITS, TRAINED_ON
 from nb201_env.tables.weights import read_weights
 
@@ -210,14 +210,14 @@ class Table(StoredArrays):
         path = self._training(dataset, recipe, "valid", trained_on)
         epoch = self._epoch(dataset, recipe, epoch)
         if f"{path}/epoch_seconds" in self:
-            seconds = self.array(f"{path}/epoch_seconds").mean(axis=0)
+            seconds = over_trials(self.array(f"{path}/epoch_seconds"))
             return frozen(seconds[0] * epoch if len(seconds) == 1 else seconds[:epoch].sum(axis=0))
         if f"{path}/train_seconds" not in self:
             raise MissingDataError(f"{self.at(path)} has no training seconds")
         known = tuple(self.attrs(f"{path}/train_seconds")["epochs"])
         if epoch not in known:
             raise MissingDataError(f"{self.at(path)} has training seconds through epochs {listed(known)}, not {epoch}")
-        return frozen(self.array(f"{path}/train_seconds")[:, known.index(epoch)].mean(axis=0))
+        return frozen(over_trials(self.array(f"{path}/train_seconds")[:, known.index(epoch)]))
 
     def has_eval_seconds(
         self, dataset: str, *, recipe: str | None = None, split: str = "valid", trained_on: str | None = None
@@ -232,7 +232,7 @@ class Table(StoredArrays):
         path = self._curves(dataset, recipe, split, trained_on).path
         if not self.has_eval_seconds(dataset, recipe=recipe, split=split, trained_on=trained_on):
             raise MissingDataError(f"{self.at(path)} has no evaluation seconds")
-        return frozen(self.array(f"{path}/eval_seconds").mean(axis=(0, 1)))
+        return frozen(over_trials(self.array(f"{path}/eval_seconds")).mean(axis=0))
 
     def latency(self, dataset: str) -> Floats64:
         """Seconds to evaluate one batch of 256 images, float64 of shape (15625,)."""

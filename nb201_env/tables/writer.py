@@ -160,7 +160,7 @@ class TableWriter:
         if not isinstance(name, str) or not COLUMN_NAME.fullmatch(name) or name in RESERVED:
             raise NB201Error(
                 f"a column is called by letters, digits and _ . + -, the first a letter, and not "
-                f"{', '.join(RESERVED)}; got {checks.shown(name)}"
+                f"{', '.join(sorted(RESERVED))}; got {checks.shown(name)}"
             )
         path, given = f"{dataset}/{name}", np.asarray(values, "f8")
         if path in self.root:

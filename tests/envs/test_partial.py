@@ -175,3 +175,25 @@ def test_a_comparison_on_a_partial_table(partial, tmp_path):
     assert truth.regret(found).min() >= 0
     with pytest.raises(NB201Error, match="ppo heeds no mask"):
         bench(["ppo"], [setup], 3, tmp_path)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_lanes_go_on_after_a_refused_cell(partial, apart):
+    env = gym.make_vec(BUILD, num_envs=2, table=partial, dataset="toy", missing="mask")
+    column = Column.open(partial, "toy", missing="mask")
+    absent, there = (ALL_OPS[np.flatnonzero(column.present == wanted)[0]] for wanted in (False, True))
+    env.reset(seed=0)
+    if apart:  # the second lane is an edge behind
+        for op in there:
+            env.step(np.array([op, op]))
+        env.reset(options={"reset_mask": np.array([True, False])}, seed=1)
+    for op in absent[:5]:
+        env.step(np.array([op, op]))
+    before = env.unwrapped.observe(np.arange(2)).copy()
+    with pytest.raises(MissingDataError):
+        env.step(np.array([absent[5], absent[5]]))
+    np.testing.assert_array_equal(env.unwrapped.observe(np.arange(2)), before)
+    env.reset(seed=0)
+    for op in there:
+        ended = env.step(np.array([op, op]))
+    assert ended[2].all()

@@ -191,3 +191,19 @@ def test_the_option_budget_is_checked_as_the_argument_is():
     assert env.unwrapped.problem.tasks[0].budget == 7.0
     env.reset(options={"budget": None})
     assert env.unwrapped.problem.tasks[0].budget > 10
+
+
+@pytest.mark.parametrize("bad", [{"task": 99}, {"task": "first"}, {"trial_seed": -1}])
+@pytest.mark.parametrize("lanes", [None, 2])
+def test_a_refused_reset_leaves_the_search_as_it_was(bad, lanes):
+    tasks = {"tasks": [{"table": "mini", "dataset": name} for name in ("digits", "gratings")]}
+    if lanes is None:
+        env, act = gym.make("NB201/Search-v0", **tasks), lambda op: op
+    else:
+        env, act = gym.make_vec("NB201/Search-v0", num_envs=lanes, **tasks), lambda op: np.full(lanes, op)
+    env.reset(seed=0)
+    for op in (3, 3, 3, 3, 3, 3, 0, 1, 1, 1, 1, 1):
+        env.step(act(op))
+    with pytest.raises(NB201Error):
+        env.reset(options={"budget": 50.0, **bad})
+    assert np.all(env.step(act(1))[4]["n_queries"] == 2)

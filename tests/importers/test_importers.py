@@ -285,6 +285,7 @@ def test_csv_goes_out_and_comes_back(published, tmp_path):
     import_columns(tmp_path / "published.csv", tmp_path / "back.zarr")
     back = open_table(tmp_path / "back.zarr")
     for dataset in published.datasets:
+        np.testing.assert_array_equal(back.latency(dataset), published.latency(dataset))
         mine, original = back.accuracy(dataset, trial="all"), published.accuracy(dataset, trial="all")
         assert np.array_equal(mine, original, equal_nan=True)
         assert np.allclose(back.train_seconds(dataset), published.train_seconds(dataset), rtol=1e-12)
@@ -298,6 +299,10 @@ def test_csv_goes_out_and_comes_back(published, tmp_path):
         ("index,mnist/12ep/valid_accuracy\n1,2\n", "unknown data set 'mnist'; known are cifar10"),
         ("index,cifar10/12ep/valid_accuracy\n99999,2\n", "line 2: a cell index must be"),
         ("index,cifar10/12ep/valid_accuracy\n3,high\n", "line 2: could not convert"),
+        ("index,cifar10/12ep/valid_accuracy\n3,9_4.5\n", "line 2: '9_4.5' is no number"),
+        ("index,cifar10/12ep/valid_accuracy\n1_0,94.5\n", "line 2: '1_0' is no number"),
+        (f"index,arch,cifar10/energy\n5,{Cell(100).arch},3\n", "line 2: index 5 is not the cell"),
+        ("index,arch,cifar10/energy\n7,garbage,4\n", "line 2: arch string 'garbage'"),
     ],
 )
 def test_columns_that_are_not_what_they_should_be(tmp_path, text, message):

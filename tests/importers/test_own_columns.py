@@ -132,7 +132,8 @@ def test_columns_alone_latencies_and_tables_of_ones_own(tmp_path):
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("cifar10/params", LATENCY, "and not error, accuracy, params"),
+        ("cifar10/params", LATENCY, "and not accuracy, correct, epoch"),
+        ("cifar10/loss", LATENCY, "and not accuracy, correct, epoch"),
         ("mnist/energy", LATENCY, "unknown data set 'mnist'"),
         ("cifar10/200ep/energy", LATENCY, "or DATASET/NAME"),
         ("cifar10/energy", np.stack((LATENCY, LATENCY), axis=1), "must have one number a cell"),
@@ -176,3 +177,19 @@ def test_a_search_can_begin_with_the_best_by_a_column(table, tmp_path):
     bench(agents, [setup], 3, tmp_path / "r")  # the folder grows
     with pytest.raises(NB201Error, match="start=power"):
         bench(["random(start=power)"], [setup], 1, tmp_path / "s")
+
+
+def test_what_a_table_of_own_columns_can_and_cannot_do(file, tmp_path):
+    from nb201_env.figures.page import write_figures
+    from nb201_env.tables.export import write_csv
+
+    import_columns(file, tmp_path / "own.zarr")
+    own = open_table(tmp_path / "own.zarr")
+    write_csv(own, tmp_path / "own.csv")
+    import_columns(tmp_path / "own.csv", tmp_path / "again.zarr")
+    again = open_table(tmp_path / "again.zarr")
+    for name in own.own_columns("cifar10"):
+        np.testing.assert_array_equal(again.own_column("cifar10", name), own.own_column("cifar10", name))
+        assert again.attrs(f"cifar10/{name}").get("unit") == own.attrs(f"cifar10/{name}").get("unit")
+    pytest.importorskip("matplotlib")
+    assert len(write_figures(own, tmp_path / "figures")) == 9

@@ -84,3 +84,22 @@ def test_trials_of_other_seeds_follow(tmp_path):
     assert np.array_equal(both.array("cifar10/12ep/half/valid/loss")[2:], losses)
     assert np.array_equal(both.train_seconds("cifar10"), one.train_seconds("cifar10"))
     assert both.fingerprint not in (one.fingerprint, two.fingerprint)
+
+
+def test_a_column_is_not_a_recipe(tmp_path):
+    write(tmp_path / "nets.zarr", recipe="mini")
+    with TableWriter(tmp_path / "own.zarr", "own") as writer:
+        writer.add_dataset("cifar10", num_classes=10, image_size=32, params=np.arange(NUM_CELLS))
+        writer.add_column("cifar10", "mini", np.zeros(NUM_CELLS))
+    with pytest.raises(NB201Error, match="cifar10/mini is a column there and a recipe in another table"):
+        join_tables([tmp_path / "nets.zarr", tmp_path / "own.zarr"], tmp_path / "all.zarr", "all")
+    assert not (tmp_path / "all.zarr").exists()
+
+
+def test_the_same_column_with_holes_is_the_same(tmp_path):
+    for name in ("a", "b"):
+        with TableWriter(tmp_path / f"{name}.zarr", name) as writer:
+            writer.add_dataset("cifar10", num_classes=10, image_size=32)
+            writer.add_column("cifar10", "energy", np.where(np.arange(NUM_CELLS) % 2, np.nan, 1.0))
+    join_tables([tmp_path / "a.zarr", tmp_path / "b.zarr"], tmp_path / "all.zarr", "all")
+    assert np.nansum(open_table(tmp_path / "all.zarr").own_column("cifar10", "energy")) == (NUM_CELLS + 1) // 2

@@ -266,3 +266,18 @@ def test_the_images_of_mini_are_those_that_the_generator_draws():
 
     for dataset in open_table("mini").datasets:
         assert load_images(dataset).hashes() == open_table("mini").attrs(dataset)["image_hashes"]
+
+
+def test_seconds_are_means_over_the_trials_that_are_there(tmp_path):
+    seconds = np.ones((2, 3, NUM_CELLS))
+    seconds[1] = 3.0
+    seconds[1, :, 5] = np.nan
+    seconds[:, :, 6] = np.nan
+    with TableWriter(tmp_path / "t.zarr", "t") as writer:
+        writer.add_dataset("toy", num_classes=2, image_size=8)
+        writer.add_training("toy", "3ep", "full", epochs=3, epoch_seconds=seconds)
+        writer.add_split("toy", "3ep", "full", "valid", images=9, epochs=[3], trial_seeds=[1, 2],
+                         correct=np.ones((2, 1, NUM_CELLS), int), eval_seconds=seconds[:, :1])  # fmt: skip
+    table = open_table(tmp_path / "t.zarr")
+    np.testing.assert_array_equal(table.train_seconds("toy")[4:8], [6.0, 3.0, np.nan, 6.0])
+    np.testing.assert_array_equal(table.eval_seconds("toy")[4:8], [2.0, 1.0, np.nan, 2.0])
