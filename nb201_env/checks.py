@@ -62,6 +62,7 @@ def number(
     value: object,
     least: float = -math.inf,
     above: float = -math.inf,
+    most: float = math.inf,
     what: str = "finite number",
     fix: str = "",
 ) -> float:
@@ -72,6 +73,7 @@ def number(
         value: to check.
         least: lower bound, inclusive.
         above: lower bound, exclusive.
+        most: upper bound, inclusive.
         what: kind of number, for the message.
         fix: what to do about it, appended to the message.
 
@@ -83,9 +85,11 @@ def number(
             plain = float(value)
         except OverflowError:
             plain = math.inf
-        if math.isfinite(plain) and plain >= least and plain > above:
+        if math.isfinite(plain) and least <= plain <= most and plain > above:
             return plain
     bounds = f" from {least:g}" if least > -math.inf else f" above {above:g}" if above > -math.inf else ""
+    if most < math.inf:
+        bounds += f" to {most:g}" if least > -math.inf else f", at most {most:g}"
     raise NB201Error(f"{name} must be a {what}{bounds}{fix}, got {shown(value)}")
 
 

@@ -228,6 +228,7 @@ def oneshot(
     running: Annotated[bool, typer.Option(help="Evaluate norms by running statistics, not by the batch's.")] = False,
     seed: Annotated[int, typer.Option(help="Of everything.")] = 0,
     table: Annotated[str | None, typer.Option(help="Which judges the cells; it must have the images.")] = None,
+    table_recipe: Annotated[str | None, typer.Option(help="Its recipe, where it has several.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Train a supernet and find a cell by weight sharing. An interrupted search goes on by the same command."""
@@ -236,20 +237,20 @@ def oneshot(
 
     from nb201_agents.oneshot.recipe import checked_recipe
     from nb201_agents.oneshot.search import search
-    from nb201_agents.oneshot.trajectory import read_trajectory
+    from nb201_agents.oneshot.trajectory import judge_of, read_trajectory
 
     chosen = checked_recipe(recipe, epochs, running)
     opened = None if table is None else open_table(table)
     loaded = load_images(images, data)
-    if opened is not None and loaded.name not in opened.datasets:  # before anything is trained
-        raise NB201Error(f"table {opened.name!r} has not the images {loaded.name}, only {', '.join(opened.datasets)}")
+    if opened is not None:  # before anything is trained
+        judge_of(opened, loaded.name, loaded.hashes(), table_recipe)
     with progress_bar("epochs") as progress:
         found = search(method, chosen, loaded, Path(out), seed, device, progress)
     typer.echo(f"found {found.index}  {found.arch}")
     if opened is not None:
         trajectory = read_trajectory(Path(out))
-        accuracy = trajectory.column(opened)
-        seconds, skips = trajectory.seconds(opened), trajectory.skips
+        accuracy, seconds = trajectory.judged(opened, table_recipe)
+        skips = trajectory.skips
         for epoch, cell in enumerate(trajectory.cells.tolist()):
             typer.echo(
                 f"epoch {epoch + 1}: cell {cell}, {100 * accuracy[cell]:.2f} %, {skips[epoch]} skips, "
@@ -288,7 +289,8 @@ def _show(rows: list[Summary], as_json: bool, judged: Sequence[Verdict] = ()) ->
     if not as_json:
         _print_table(rows)
         for one in judged:
-            typer.echo(f"{one.agent}: test on {one.dataset} {one.mean:.2f} ± {one.deviation:.2f} %")
+            found = f"{one.mean:.2f} ± {one.deviation:.2f} %"
+            typer.echo(f"{one.agent}, searched on {one.searched}: test on {one.dataset} {found}")
         return
     elsewhere: dict[tuple[str, str], dict[str, list[float]]] = {(one.searched, one.agent): {} for one in judged}
     for one in judged:

@@ -92,9 +92,10 @@ class Task:
 class Searcher(Protocol):
     """An algorithm under ask/tell control. It is made as `Class(task, rng)` and draws from nothing but `rng`.
 
-    An attribute `is_asynchronous`, True, says that it may be asked again before it is told, by several workers.
+    An attribute `is_asynchronous`, True, says that it may be asked again before it is told, by several workers;
+    `has_start`, False, that there is nothing it could begin with, so that it has no option `start`.
     Attributes `tuned_on` and `pretrained_on` name the data sets on which its settings were chosen, or on whose values
-    it was trained.
+    it was trained; `knows` is a dict of the tables and files that it reads, by name, and their fingerprints.
     """
 
     def ask(self) -> Query | None:
@@ -159,7 +160,7 @@ def _installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-_WITH_OPTIONS = re.compile(r"([\w.+-]+)(?:\(([\w.+=,/-]*)\))?")
+_WITH_OPTIONS = re.compile(r"([\w.+-]+)(?:\((.*)\))?")
 
 START_CELLS = 10
 """How many cells of an order a search begins with, unless `starts` says otherwise."""
@@ -190,7 +191,10 @@ def agent_of(name: str) -> tuple[Callable[..., Any], dict[str, Any]]:
     if found is None or found[1] not in points:
         raise NB201Error(f"unknown agent {name!r}; installed are {', '.join(sorted(points))}")
     make, options = points[found[1]].load(), options_of(found[2] or "")
-    known = [*list(inspect.signature(make).parameters)[2:], *([] if hasattr(make, "train") else _START_OPTIONS)]
+    kind, fixed = getattr(make, "func", make), getattr(make, "keywords", {})
+    known = [name for name in list(inspect.signature(make).parameters)[2:] if name not in fixed]
+    if not hasattr(kind, "train") and getattr(kind, "has_start", True):
+        known += _START_OPTIONS
     if unknown := sorted(set(options) - set(known)):
         has = ", ".join(known) or "no options"
         raise NB201Error(f"the agent {found[1]} has no option {unknown[0]!r}; it has {has}")

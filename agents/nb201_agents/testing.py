@@ -26,7 +26,7 @@ def check_searcher(make: Callable[[Task, np.random.Generator], Any], dataset: st
     """Check that a searcher keeps the rules of the harness, on the published table.
 
     * It has `ask()` and `tell(result)`, and asks for cells that there are.
-    * The same generator makes the same search, and another one another, unless it is no random one.
+    * The same generator makes the same search.
     * It leaves the global generators of `random` and NumPy alone, by which agents would disturb one another.
     * It bears every end: by queries, by seconds, and by the first query already.
 

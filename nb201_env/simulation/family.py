@@ -43,7 +43,7 @@ TRIAL_TASKS = range(1_000_000, 1_001_000)
 
 TRIALS = 3
 _CONCENTRATION = 0.5
-_MOST_WEIGHT = 1e6
+_MOST_WEIGHT = 1e6  # of more, sums and squares would lose all else, or overflow
 _BEST = (0.2, 0.95)  # of what is left above chance
 _BEND = (0.5, 4.0)
 _GROWTH = 1.0  # highest power of a rung's position
@@ -75,23 +75,16 @@ class Law:
     def check(self) -> None:
         """Raise NB201Error for a law by which nothing can be drawn."""
         for name in ("sources", "params", "field", "cell"):
-            self._weight(name, getattr(self, name))
+            checks.number(name, getattr(self, name), 0.0, most=_MOST_WEIGHT)
         checks.truth("shuffled", self.shuffled)
         if not self.sources + self.params + self.field + self.cell:
             raise NB201Error("sources, params, field and cell are all 0: a task must be made of something")
         pair = self.noise
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise NB201Error(f"noise must be two numbers, the lowest and the highest, got {checks.shown(pair)}")
-        low, high = (self._weight("noise", value) for value in pair)
+        low, high = (checks.number("noise", value, 0.0, most=_MOST_WEIGHT) for value in pair)
         if not 0.0 < low <= high:
             raise NB201Error(f"noise must be two ascending numbers above 0, got {checks.shown(pair)}")
-
-    @staticmethod
-    def _weight(name: str, value: object) -> float:
-        found = checks.number(name, value, 0.0)
-        if found > _MOST_WEIGHT:  # sums and squares of it would lose all else, or overflow
-            raise NB201Error(f"{name} must be at most {_MOST_WEIGHT:g}, got {found:g}")
-        return found
 
 
 class TaskFamily:

@@ -104,10 +104,8 @@ def checked_objectives(wanted: object) -> dict[str, float | str]:
             _limit(name, value)
             checked[name] = value
         else:
-            weight = checks.number(f"the weight of {name}", value, 0.0, fix=", or a limit '<=X'")
-            if weight > _MOST_WEIGHT:
-                raise NB201Error(f"the weight of {name} must be at most {_MOST_WEIGHT:g}, got {value!r}")
-            checked[name] = weight
+            fix = ", or a limit '<=X'"
+            checked[name] = checks.number(f"the weight of {name}", value, 0.0, most=_MOST_WEIGHT, fix=fix)
     return checked
 
 

@@ -2,9 +2,11 @@ import dataclasses
 import json
 import re
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from nb201_agents.harness import bench as bench_module
 from nb201_agents.harness.bench import ALWAYS, bench
 from nb201_agents.harness.report import write_report
 from nb201_agents.harness.results import ROW, read_runs
@@ -65,6 +67,38 @@ def test_a_finished_comparison_is_not_run_again_and_can_be_extended(tmp_path):
     bench(["rea"], [SETUP], 2, tmp_path, progress=lambda what, done, total: called.append((what, done, total)))
     assert called[-1] == (2, 2, "cifar10 rea")
     assert all(file.stat().st_mtime_ns == time for file, time in times.items())
+
+
+def test_an_interruption_while_a_file_is_replaced_leaves_each_run_once(tmp_path, monkeypatch):
+    bench([], [SETUP], 3, tmp_path / "whole")
+    real, calls = bench_module.replacing, []
+
+    @contextmanager
+    def interrupted(path):
+        with real(path) as fragment:
+            yield fragment
+        calls.append(path)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_module, "replacing", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench([], [SETUP], 3, tmp_path / "some")
+    bench([], [SETUP], 3, tmp_path / "some")
+    for file in (tmp_path / "whole").glob("*/*.jsonl"):
+        assert (tmp_path / "some" / file.parent.name / file.name).read_bytes() == file.read_bytes()
+
+
+def test_results_by_other_seconds_are_not_mixed(tmp_path):
+    bench([], [SETUP], 1, tmp_path)
+    for file in tmp_path.glob("*/*.jsonl"):
+        header, *rows = file.read_text().splitlines()
+        header = json.dumps(json.loads(header) | {"timing_fingerprint": "0" * 64})
+        file.write_text("".join(f"{line}\n" for line in (header, *rows)))
+    with pytest.raises(NB201Error, match="holds results of another table"):
+        bench([], [SETUP], 2, tmp_path)
+    with pytest.raises(NB201Error, match="its fingerprint differs"):
+        validate(tmp_path)
 
 
 def test_what_a_folder_already_holds_is_not_overwritten(tmp_path, synthetic_path):

@@ -42,7 +42,7 @@ from nb201_agents.controllers.ppo import (  # noqa: E402
     good_cells,
     known_scores,
 )
-from nb201_agents.controllers.pretrain import pretrain  # noqa: E402
+from nb201_agents.controllers.pretrain import pretrain, pretrain_all  # noqa: E402
 from nb201_agents.controllers.softmax import draw, judged  # noqa: E402
 
 TINY = Recipe((("mini", "gratings"),), batches=2, updates=2, tasks=4, lanes=8, steps=4, queries=6, minibatch=16)
@@ -374,12 +374,14 @@ def test_seeds_search_different_tasks():
     [
         ({"sources": ()}, "name at least one source"),
         ({"sources": (("mini", "cifar10"),)}, "cifar10"),
-        ({"batches": 0}, "batches must be a whole number at least 1"),
+        ({"batches": 0}, "batches must be a whole number from 1"),
         ({"seed": -1}, "seed must be"),
         ({"trainings": 0.0}, "trainings must be a finite number above 0"),
         ({"law": (("colour", 1),)}, "colour"),
         ({"rungs": (1, 9)}, "9"),
-        ({"hide": 1.5}, "hide must be a number from 0 to 1, got 1.5"),
+        ({"hide": 1.5}, "hide must be a finite number from 0 to 1, got 1.5"),
+        ({"queries": 9}, "queries must be at most 8"),
+        ({"queries": 10**13}, "queries must be a whole number from 1 to 1000000"),
     ],
 )
 def test_bad_recipes(tmp_path, changes, said):
@@ -442,7 +444,14 @@ def test_damaged_and_foreign_files_are_refused_in_one_line(tmp_path):
     refused(tensors, {**about, "format": "other"})
     recipe = about["recipe"]
     many = {**recipe, "sources": [["mini", "gratings"]] * 100_000}  # whose scores would take 6 GB
-    wrong = many, {**recipe, "rungs": [1, 3]}, {**recipe, "batches": "many"}, {**recipe, "law": [["field", "x"]]}
+    wrong = (
+        many,
+        {**recipe, "sources": [["mini", {}]]},
+        {**recipe, "sources": [["mini", 3]]},
+        {**recipe, "rungs": [1, 3]},
+        {**recipe, "batches": "many"},
+        {**recipe, "law": [["field", "x"]]},
+    )
     for name, value in (("fingerprints", 3), *(("recipe", one) for one in ({}, None, *wrong))):
         refused(tensors, {**about, name: value})
     save_file(tensors, bad)
@@ -506,6 +515,31 @@ def test_the_controller_that_comes_with_the_package_is_that_of_the_protocol(tmp_
     assert f"| second-0.safetensors | {hashlib.sha256(SHIPPED.read_bytes()).hexdigest()} |" in protocol
     bench(["controller"], [Setup("mini", "digits", max_queries=3)], 1, tmp_path)
     validate(tmp_path)
+
+
+def test_of_several_controllers_those_that_are_there_are_not_trained_again(tmp_path):
+    out, second = tmp_path / "c.safetensors", replace(TINY, seed=1)
+    pretrain(second, tmp_path / "c-1.safetensors")
+    before = (tmp_path / "c-1.safetensors").stat().st_mtime_ns
+    assert [file.name for file in pretrain_all(TINY, out, 2)] == ["c-0.safetensors", "c-1.safetensors"]
+    assert (tmp_path / "c-1.safetensors").stat().st_mtime_ns == before
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"c-{seed}.safetensors{end}" for seed in (0, 1) for end in ("", ".json")
+    }
+    with pytest.raises(NB201Error, match=r"c-0\.safetensors exists already"):
+        pretrain_all(replace(TINY, batches=3), out, 2)
+
+
+def test_runs_of_another_controller_at_the_same_path_are_not_mixed(tmp_path):
+    path, setup = tmp_path / "c.safetensors", Setup("mini", "digits", max_queries=3)
+    for seed in (0, 1):
+        pretrain(replace(TINY, seed=seed), tmp_path / f"{seed}.safetensors")
+    path.write_bytes((tmp_path / "0.safetensors").read_bytes())
+    bench([f"controller(file={path})"], [setup], 1, tmp_path / "r")
+    bench([f"controller(file={path})"], [setup], 2, tmp_path / "r")
+    path.write_bytes((tmp_path / "1.safetensors").read_bytes())
+    with pytest.raises(NB201Error, match="holds runs with other settings"):
+        bench([f"controller(file={path})"], [setup], 3, tmp_path / "r")
 
 
 def test_more_rungs_than_a_controller_was_trained_for(file):

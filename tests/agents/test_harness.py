@@ -160,6 +160,8 @@ def test_a_report_says_how_its_results_are_made_again(tmp_path, monkeypatch):
         "nb201 bench --queries 5 --table mini --dataset digits --rungs 1,8 --objectives params=0.5 --charge resume "
         "--agent 'rea(sample=4)' --runs 2 --seed 7 --out results"
     )
+    bench([], [Setup(trial=0, missing="mask", max_queries=3)], 1, tmp_path / "other")
+    assert "--trial 0 --missing mask" in commands_of(read_runs(tmp_path / "other"))[0]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", shlex.split(command))
     with pytest.raises(SystemExit) as end:

@@ -391,7 +391,7 @@ def test_the_command_finds_a_cell_and_judges_it_by_the_table(tmp_path, monkeypat
         f"found: {100 * accuracy[trajectory.found.index]:.2f} %; the best cell has {100 * accuracy.max():.2f} %"
         in shown
     )
-    np.testing.assert_array_equal(trajectory.column(open_table("mini")), accuracy.astype(float))
+    np.testing.assert_array_equal(trajectory.judged(open_table("mini")).accuracy, accuracy.astype(float))
     assert run_command(monkeypatch, "rsps", "--table", "published", "--out", tmp_path / "other.jsonl") == 2
     assert "has not the images digits" in capsys.readouterr().err
 

@@ -119,8 +119,8 @@ def test_a_start_comes_first_and_options_are_checked():
     task, rng = Task("cifar10", 200, (200,), start=(5, 9)), np.random.default_rng(0)
     for make in ALL:
         assert asked(make(task, rng), 3, lambda cell: 0.5)[:2] == [5, 9]
-    for name, said in (("gp-source(params=2)", "params must be a number from 0 to 1"),
-                       ("ridge-source(noise=0)", "noise must be a finite number above 0"),
+    for name, said in (("gp-source(params=2)", "params must be a finite number from 0 to 1"),
+                       ("ridge-source(noise=0)", "noise must be a finite number from 1e-06 to 1e"),
                        ("gp-source(similarity=-1)", "similarity must be a finite number from 0"),
                        ("source-order(table=nowhere)", "nowhere")):  # fmt: skip
         with pytest.raises(NB201Error, match=said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,10 @@ class Controller:
         from nb201_agents.controllers.files import read_controller
         from nb201_agents.controllers.ppo import CELL_OF, CODES
 
-        self._sharpness = checks.number("sharpness", sharpness, above=0.0)
-        self._controller = read_controller(SHIPPED if file is None else Path(str(file)))
+        self._sharpness = checks.number("sharpness", sharpness, above=0.0, most=1e6)
+        path = SHIPPED if file is None else Path(str(file))
+        self._controller = read_controller(path)
+        self.knows = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
         self.pretrained_on = tuple(sorted({dataset for _, dataset in self._controller.recipe.sources}))
         policy = self._controller.policy
         if policy.rungs < len(task.epochs):

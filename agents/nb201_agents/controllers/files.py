@@ -120,7 +120,10 @@ def _recipe(found: Mapping[str, Any]) -> Recipe:
     if set(found) != {one.name for one in fields(Recipe)}:
         raise ValueError("it is no recipe of this version")
     rungs = found["rungs"]
-    pairs = {name: tuple((str(key), value) for key, value in found[name]) for name in ("sources", "law")}
+    pairs = {name: tuple((key, value) for key, value in found[name]) for name in ("sources", "law")}
+    names = [*(key for key, _ in pairs["law"]), *(one for pair in pairs["sources"] for one in pair)]
+    if not all(isinstance(one, str) for one in names):
+        raise ValueError("its sources or its law have no names")
     recipe = Recipe(**{**found, **pairs, "rungs": None if rungs is None else tuple(map(int, rungs))})
     recipe.check()
     return recipe

@@ -23,6 +23,7 @@ from nb201_env.integrations.devices import one_thread
 from nb201_env.simulation.family import TRAINING_TASKS, Law, TaskFamily, normal_scores, over_trials
 
 MAX_TASKS = 10_000
+MOST_OF_ANY = 10**6
 GOOD = 16
 """How many of a task's best cells are good enough to guide a policy to."""
 
@@ -84,11 +85,14 @@ class Recipe:
         if not self.sources:
             raise NB201Error("name at least one source, TABLE:DATASET")
         checks.whole("tasks", self.tasks, 1, MAX_TASKS)
-        share = checks.number("hide", self.hide, 0.0)
-        if share > 1.0:
-            raise NB201Error(f"hide must be a number from 0 to 1, got {share:g}")
+        checks.number("hide", self.hide, 0.0, most=1.0)
         for name in ("batches", "updates", "lanes", "steps", "queries", "passes", "minibatch"):
-            checks.whole(name, getattr(self, name), 1)
+            checks.whole(name, getattr(self, name), 1, MOST_OF_ANY)
+        if self.queries > self.updates * self.steps:
+            raise NB201Error(
+                f"a batch of tasks lasts for {self.updates} updates of {self.steps} queries, in which no search of "
+                f"{self.queries} ends: queries must be at most {self.updates * self.steps}"
+            )
         if self.sight is not None:
             checks.whole("sight", self.sight, 0, self.queries)
         checks.seed("seed", self.seed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from nb201_agents.controllers.files import read_checkpoint, write_checkpoint, write_controller
+from nb201_agents.controllers.files import read_checkpoint, read_controller, write_checkpoint, write_controller
 from nb201_agents.controllers.ppo import Recipe, Training
 from nb201_agents.searcher import require
 from nb201_env import NB201Error, checks
@@ -53,11 +54,10 @@ def pretrain(
     if out.exists():
         raise NB201Error(f"{out} exists already; remove it, or name another --out")
     checkpoint = out.with_name(out.name + CHECKPOINT)
-    with locked(out):
+    with locked(out), _logger(tensorboard) as log:
         training = (
             read_checkpoint(checkpoint, recipe, device) if checkpoint.exists() else Training.begin(recipe, device)
         )
-        log = _logger(tensorboard)
         total = recipe.batches * recipe.updates
         while training.batch < recipe.batches:
             before, spent = training.batch * recipe.updates, training.seconds[0]
@@ -65,9 +65,9 @@ def pretrain(
             took = training.seconds[0] - spent
             log(training.batch, training.curve[-1], recipe.updates * recipe.steps * recipe.lanes / took)
             write_checkpoint(training, checkpoint)
-        write_controller(training, out)
         with replacing(out.with_name(out.name + CARD)) as fragment:
             fragment.write_text(json.dumps(_card(training, device), indent=1) + "\n", encoding="utf-8")
+        write_controller(training, out)
         checkpoint.unlink()
 
 
@@ -82,6 +82,8 @@ def pretrain_all(
     engine: Engine = run_tasks,
 ) -> list[Path]:
     """Train controllers of one recipe and of seeds that follow each other; the files.
+
+    Of several, those that an earlier call of the same recipe has finished are not trained again.
 
     Args:
         recipe: of the training, with the first seed.
@@ -115,7 +117,8 @@ def pretrain_all(
 
 def _pretrain_one(task: tuple[Recipe, Path, str, str | None]) -> Path:
     recipe, out, device, tensorboard = task
-    pretrain(recipe, out, device, tensorboard)
+    if not out.exists() or asdict(read_controller(out).recipe) != asdict(recipe):
+        pretrain(recipe, out, device, tensorboard)
     return out
 
 
@@ -132,9 +135,11 @@ def _said(training: Training) -> str:
     return f"last batch: return {training.curve[-1][0]:.2f}, {queries / training.seconds[0]:,.0f} queries a second"
 
 
-def _logger(folder: str | None) -> Callable[[int, tuple[float, float], float], None]:
+@contextmanager
+def _logger(folder: str | None) -> Iterator[Callable[[int, tuple[float, float], float], None]]:
     if folder is None:
-        return lambda batch, reached, speed: None
+        yield lambda batch, reached, speed: None
+        return
     require("pretrain", "tensorboard", extra="tensorboard")
     from torch.utils.tensorboard import SummaryWriter
 
@@ -145,7 +150,8 @@ def _logger(folder: str | None) -> Callable[[int, tuple[float, float], float], N
             writer.add_scalar(name, value, batch)
         writer.flush()
 
-    return log
+    with writer:
+        yield log
 
 
 def _card(training: Training, device: str) -> dict[str, Any]:

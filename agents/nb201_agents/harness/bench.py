@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nb201_agents.harness.results import checked_header, file_of, read_file
-from nb201_agents.harness.run import check_agent, columns_of, is_made_as_arrays, run, run_many
+from nb201_agents.harness.run import check_agent, is_made_as_arrays, origins, run, run_many, task_of
 from nb201_agents.harness.setup import Setup
-from nb201_agents.searcher import start_of
+from nb201_agents.searcher import make_agent
 from nb201_env import Evaluation, NB201Error, checks, open_table
 from nb201_env.files import locked, regular, replacing, sweep
 from nb201_env.integrations.engines import Engine
@@ -169,16 +171,16 @@ class ResultFile:
         self._written_at = time.monotonic()
         if not self._new:
             return
-        self._text += "".join(self._new)
+        text, took = self._text + "".join(self._new), self._took
         self._path.parent.mkdir(exist_ok=True)
         with replacing(self._path) as fragment:
-            fragment.write_text(self._text, encoding="utf-8")
+            fragment.write_text(text, encoding="utf-8")
+        self._text, self._new, self._took = text, [], []  # interrupted before, the same is written again
         about = {"dataset": self._missing.setup.dataset, "agent": self._missing.agent}
         with self._clock.open("a") as file:
-            for seconds in self._took:
+            for seconds in took:
                 file.write(json.dumps(about | {"seed": self._seed, "seconds": round(seconds, 6)}) + "\n")
                 self._seed += 1
-        self._new, self._took = [], []
 
 
 def _runs_there(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> int:
@@ -190,7 +192,8 @@ def _runs_there(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> i
     headers = [run.header for run in read_file(file)]
     about = setup.env, setup.plain(), agent
     same_rules = all((one["env"]["id"], one["env"]["kwargs"], one["agent"]) == about for one in headers)
-    same_rules &= all(one.get("start") == start_of(agent, columns_of(setup)) for one in headers)
+    begins = origins(agent, make_agent(agent, task_of(setup), np.random.default_rng(0)), setup)
+    same_rules &= all(one.get(key) == begins.get(key) for one in headers for key in ("start", "knows"))
     same_rules &= all(one["env"].get("options", dict(setup.env_options)) == dict(setup.env_options) for one in headers)
     if not same_rules or [header["seed"] for header in headers] != list(range(seed, seed + len(headers))):
         raise NB201Error(f"{file} holds runs with other settings or seeds; name another folder with --out")
@@ -207,7 +210,7 @@ def _refuse_other_table(out: Path, setup: Setup) -> None:
                 header = checked_header(json.loads(lines.readline()), file)
         except (ValueError, AttributeError, RecursionError):
             raise NB201Error(f"{file} is no result file; move it, or name another folder with --out") from None
-        if header["fingerprint"] != table.fingerprint:
+        if (header["fingerprint"], header["timing_fingerprint"]) != (table.fingerprint, table.timing_fingerprint):
             raise NB201Error(
                 f"{out} holds results of another table ({header['env']['kwargs']['table']!r} in {file.name}), not of "
                 f"{setup.table!r}; name another folder with --out"

@@ -191,7 +191,8 @@ def _command(env: dict[str, Any], seed: int, runs: int, agents: Sequence[str]) -
     parts = ["nb201 bench"]
     for option, name in options.items():
         value = env["kwargs"].get(name)
-        if option in ("table", "dataset") or (value and value != getattr(Setup, name)):
+        is_given = value is not None and value != getattr(Setup, name)
+        if option in ("table", "dataset") or is_given:
             parts.append(f"--{option} {shlex.quote(_written(value))}")
     if env["id"] != ENVIRONMENT:
         parts.append(f"--env {shlex.quote(env['id'])}")

@@ -198,7 +198,7 @@ def refuse_unlike(results: Mapping[tuple[str, str], Sequence[Run]]) -> None:
     for (dataset, agent), runs in results.items():
         for run in runs:
             header = run.header
-            rules = header["env"]["kwargs"] | {key: header[key] for key in ("recipe", "epoch", "fingerprint")}
+            rules = header["env"]["kwargs"] | {key: header[key] for key in _SAME}
             other, expected = first.setdefault(dataset, (agent, rules))
             unlike = [key for key in rules if rules[key] != expected.get(key)]
             if unlike:
@@ -207,6 +207,9 @@ def refuse_unlike(results: Mapping[tuple[str, str], Sequence[Run]]) -> None:
                     f"the runs of {other} and {agent} on {dataset} were made under different rules ({said}): keep them "
                     "in different folders"
                 )
+
+
+_SAME = ("recipe", "epoch", "fingerprint", "timing_fingerprint")
 
 
 def _refuse_constant(name: str) -> float:
@@ -244,8 +247,13 @@ def checked_header(header: dict[str, Any], file: Path) -> dict[str, Any]:
         if not all(isinstance(name, str) for name in header[key]):
             raise ValueError(f"the header's {key} is no list of names")
     rules = header["env"].get("kwargs")
-    if not isinstance(rules, dict):
-        raise ValueError("the header has no env with kwargs")
+    if not isinstance(rules, dict) or not isinstance(header["env"].get("id"), str):
+        raise ValueError("the header has no env with id and kwargs")
+    if unknown := sorted(set(rules) - set(_RULES) - {"recipe", "epoch"}):
+        raise ValueError(f"the header's env has {checks.shown(unknown[0])}, which is no rule")
+    for key in ("start", "knows"):
+        if not isinstance(header.get(key, {}), dict):
+            raise ValueError(f"the header has {checks.shown(header[key])} for {key}")
     _check_types("the header's env", rules, _RULES)
     checks.seed("a seed", header["seed"])
     checks.whole("an epoch", header["epoch"], 1, MAX_EPOCH)
@@ -339,6 +347,7 @@ def table_of(run: Run, where: str | None = None) -> Table:
     """
     name = run.header["env"]["kwargs"]["table"] if where is None else where
     table = open_table(name)
-    if table.fingerprint != run.header["fingerprint"]:
+    fingerprints = table.fingerprint, table.timing_fingerprint
+    if fingerprints != (run.header["fingerprint"], run.header["timing_fingerprint"]):
         raise NB201Error(f"table {name!r} is not the one that the results come from: its fingerprint differs")
     return table

@@ -195,13 +195,22 @@ def _header(name: str, agent: Searcher | Learner, setup: Setup, seed: int, queri
         "versions": versions(),
         "queries": queries,
     }
-    if start := start_of(name, columns_of(setup)):
-        header["start"] = start
+    header |= origins(name, agent, setup)
     if note := getattr(agent, "note", ""):
         header["note"] = note
     if trajectory := getattr(agent, "trajectory", None):
         header["trajectory"] = trajectory
     return header
+
+
+def origins(name: str, agent: Searcher | Learner, setup: Setup) -> dict[str, Any]:
+    """What the header of a run says of where its agent begins: an order of cells, and what it knows, by hashes."""
+    found: dict[str, Any] = {}
+    if start := start_of(name, columns_of(setup)):
+        found["start"] = start
+    if knows := dict(getattr(agent, "knows", {})):
+        found["knows"] = knows
+    return found
 
 
 def check_agent(name: str, setup: Setup) -> None:

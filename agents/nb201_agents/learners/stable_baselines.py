@@ -54,8 +54,12 @@ class StableBaselines:
         with one_thread():
             model = learner("MlpPolicy", LanesVecEnv(env) if self.num_envs > 1 else env, seed=seed, device="cpu",
                             **self._scaled())  # fmt: skip
-            model.set_logger(Logger(None, self._outputs(seed)))  # the default one leaves a temporary folder
-            model.learn(total_timesteps=STEPS, callback=StopOnBudget())
+            logger = Logger(None, self._outputs(seed))  # the default one leaves a temporary folder
+            model.set_logger(logger)
+            try:
+                model.learn(total_timesteps=STEPS, callback=StopOnBudget())
+            finally:
+                logger.close()
         if model._n_updates == 0:
             self.note = f"{self.algorithm} made no update before the budget ended"
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nb201_agents.oneshot.cost import seconds_of_parts
 from nb201_agents.oneshot.recipe import checked_recipe
+from nb201_agents.oneshot.trajectory import refuse_other_images
 from nb201_agents.searcher import Query, Task, require
-from nb201_env import Evaluation, NB201Error
+from nb201_env import Evaluation
 from nb201_env.integrations.devices import checked_device
 
 
@@ -31,6 +32,8 @@ class WeightSharing:
         trajectory: for each epoch the cell that the method would take, entropies of its edges, and simulated seconds.
     """
 
+    has_start: ClassVar[bool] = False
+
     def __init__(
         self,
         task: Task,
@@ -48,9 +51,7 @@ class WeightSharing:
         self._recipe = checked_recipe(recipe, epochs, running)
         checked_device(device)
         self._images = load_images(task.dataset, None if data is None else str(data))
-        hashes = self._images.hashes()
-        if unlike := [split for split, known in task.image_hashes.items() if hashes.get(split, known) != known]:
-            raise NB201Error(f"the {unlike[0]} images of {task.dataset} are not those that the table was trained on")
+        refuse_other_images(task.dataset, self._images.hashes(), task.image_hashes)
         passed = task.epoch * len(self._images.splits["train"].labels)
         self._costs = seconds_of_parts(task.train_seconds, passed)
         self._method, self._device, self._seed = method, device, int(rng.integers(2**32))

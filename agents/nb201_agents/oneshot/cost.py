@@ -54,4 +54,5 @@ def seconds_of_parts(train_seconds: Floats, images: int) -> Floats:
     found = np.maximum(np.linalg.lstsq(design, trained[known], rcond=None)[0], 0.0)
     by_op = np.zeros((len(EDGES), len(OPS)))
     by_op[:, SKIP + 1 :] = found[1:].reshape(len(EDGES), -1)
-    return np.concatenate((found[:1], by_op.reshape(-1))) / images
+    parts = np.concatenate((found[:1], by_op.reshape(-1))) / images
+    return np.array([float(f"{one:.9g}") for one in parts])  # the last digits of least squares are the processor's

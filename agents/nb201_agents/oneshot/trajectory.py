@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,32 +42,51 @@ class Trajectory:
         """How many edges skip, (epochs,)."""
         return np.array([Cell(int(index)).ops.count(1) for index in self.cells])
 
-    def seconds(self, table: Table) -> npt.NDArray[np.float64]:
-        """Simulated seconds until the end of each epoch, (epochs,), by the seconds of a table.
+    def judged(self, table: Table, recipe: str | None = None) -> Judged:
+        """By a table, on the images that were searched.
+
+        Args:
+            table: that judges.
+            recipe: of the table; needed where it has several.
 
         Raises:
-            NB201Error: as `column`, or if the table does not say how long cells take.
+            NB201Error: as `judge_of`.
         """
-        self.column(table)
-        name = self.about["images"]
-        images = table.last_epoch(name) * self.about["train_images"]
-        return self.work @ seconds_of_parts(table.train_seconds(name).astype(np.float64), images)
+        accuracy, seconds = judge_of(table, self.about["images"], self.about["hashes"], recipe)
+        images = table.last_epoch(self.about["images"], recipe=recipe) * self.about["train_images"]
+        return Judged(accuracy, self.work @ seconds_of_parts(seconds, images))
 
-    def column(self, table: Table) -> npt.NDArray[np.float64]:
-        """Mean validation accuracy of all cells by a table, on the images that were searched, (15625,).
 
-        Raises:
-            NB201Error: if the table has not this data set, or has it of other images.
-        """
-        name = self.about["images"]
-        if name not in table.datasets:
-            raise NB201Error(
-                f"the search was on {name}, which table {table.name!r} has not: {', '.join(table.datasets)}"
-            )
-        known = table.attrs(name).get("image_hashes")
-        if known is not None and known != self.about["hashes"]:
-            raise NB201Error(f"the search was on other images of {name} than those of table {table.name!r}")
-        return table.accuracy(name).astype(np.float64)
+class Judged(NamedTuple):
+    """What a table says of a search.
+
+    Attributes:
+        accuracy: mean validation accuracy of every cell, (15625,).
+        seconds: simulated seconds until the end of each epoch, (epochs,).
+    """
+
+    accuracy: npt.NDArray[np.float64]
+    seconds: npt.NDArray[np.float64]
+
+
+def judge_of(table: Table, images: str, hashes: Mapping[str, str], recipe: str | None = None) -> Judged:
+    """Mean validation accuracies and seconds of training of all cells by a table that has these images.
+
+    Raises:
+        NB201Error: if the table has not this data set, has it of other images, has several recipes and none is named,
+            or does not say how long cells take.
+    """
+    if images not in table.datasets:
+        raise NB201Error(f"table {table.name!r} has not the images {images}, only {', '.join(table.datasets)}")
+    refuse_other_images(images, hashes, table.attrs(images).get("image_hashes", {}))
+    accuracy, seconds = table.accuracy(images, recipe=recipe), table.train_seconds(images, recipe=recipe)
+    return Judged(accuracy.astype(np.float64), seconds.astype(np.float64))
+
+
+def refuse_other_images(name: str, hashes: Mapping[str, str], known: Mapping[str, str]) -> None:
+    """Raise NB201Error if a table knows other images of a split than those that are there, by their hashes."""
+    if unlike := [split for split, one in known.items() if hashes.get(split, one) != one]:
+        raise NB201Error(f"the {unlike[0]} images of {name} are not those that the table was trained on")
 
 
 def read_trajectory(path: Path) -> Trajectory:
@@ -88,6 +107,8 @@ def read_trajectory(path: Path) -> Trajectory:
         if not {"method", "recipe", "images", "hashes", "seed", "train_images"} <= set(about):
             raise ValueError("its first line does not say what was searched")
         checks.whole("train_images", about["train_images"], 1)
+        if not isinstance(about["hashes"], dict) or not isinstance(about["images"], str):
+            raise ValueError("its first line does not say which images were searched")
         return Trajectory(about, cells, entropy, work, Cell(_cell(last["found"])))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise TableFormatError(f"{path} is no search by weight sharing ({error})") from None

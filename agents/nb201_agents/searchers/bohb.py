@@ -51,8 +51,8 @@ class BOHB(Hyperband):
         min_bandwidth: float = 0.3,
     ):
         self._samples = checks.whole("samples", samples, 1, 10_000)
-        self._random_fraction = checks.number("random_fraction", random_fraction, 0.0)
-        self._min_bandwidth = checks.number("min_bandwidth", min_bandwidth, 0.0)
+        self._random_fraction = checks.number("random_fraction", random_fraction, 0.0, most=1.0)
+        self._min_bandwidth = checks.number("min_bandwidth", min_bandwidth, 0.0, most=_MOST_BANDWIDTH)
         self._told: dict[int, list[tuple[float, int]]] = {epoch: [] for epoch in task.epochs}
         super().__init__(task, rng, eta)
 
@@ -67,6 +67,8 @@ class BOHB(Hyperband):
             yield self._propose()
 
     def _propose(self) -> int:
+        if (start := self._draws.started()) is not None:
+            return start
         sides = self._sides()
         if sides is None or self._rng.random() < self._random_fraction:
             return self.random_cells(1)[0]

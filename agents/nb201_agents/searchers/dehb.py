@@ -44,8 +44,8 @@ class DEHB(Hyperband):
     """
 
     def __init__(self, task: Task, rng: np.random.Generator, eta: int = 3, scale: float = 0.5, crossover: float = 0.5):
-        self._scale = checks.number("scale", scale, 0.0)
-        self._crossover = checks.number("crossover", crossover, 0.0)
+        self._scale = checks.number("scale", scale, 0.0, most=1e3)
+        self._crossover = checks.number("crossover", crossover, 0.0, most=1.0)
         self._populations: list[list[Member]] = [[] for _ in task.epochs]
         self._turn = [0] * len(task.epochs)  # whose turn it is to be crossed
         super().__init__(task, rng, eta)

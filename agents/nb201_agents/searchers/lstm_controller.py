@@ -32,7 +32,7 @@ class LSTMController:
 
     def __init__(self, task: Task, rng: np.random.Generator, learning_rate: float = 0.01, momentum: float = 0.9):
         require("lstm", "torch")
-        checks.number("learning_rate", learning_rate, above=0.0)
+        checks.number("learning_rate", learning_rate, above=0.0, most=1e3)
         self._momentum = checks.number("momentum", momentum, 0.0)
         if self._momentum >= 1.0:
             raise NB201Error(f"momentum must be below 1, got {momentum}")

@@ -33,7 +33,7 @@ class Reinforce:
 
     def __init__(self, task: Task, rng: np.random.Generator, learning_rate: float = 0.01, momentum: float = 0.9):
         self._draws, self._uniform, self._present = Draws(task, rng), rng.random, task.present
-        self._learning_rate = checks.number("learning_rate", learning_rate, above=0.0)
+        self._learning_rate = checks.number("learning_rate", learning_rate, above=0.0, most=1e3)
         self._momentum = checks.number("momentum", momentum, 0.0)
         if self._momentum >= 1.0:
             raise NB201Error(f"momentum must be below 1, got {momentum}")

@@ -49,6 +49,7 @@ class SourceOrder:
 
     def __init__(self, task: Task, rng: np.random.Generator, table: str = "mini", params: float = 0.42):
         self.pretrained_on, self._prior = _prior(task, table, params)
+        self.knows = {str(table): open_table(str(table)).fingerprint}
         order = np.lexsort((rng.random(NUM_CELLS), -self._prior))
         self._order = iter(dict.fromkeys([*task.start, *order[task.present[order]].tolist()]))
 
@@ -76,10 +77,10 @@ class _SourceModel:
         deviation: float,
         noise: float,
     ):
-        require("gp-source", "scipy")
         self.pretrained_on, prior = _prior(task, table, params)
-        checks.number("deviation", deviation, above=0.0)
-        checks.number("noise", noise, above=0.0)
+        self.knows = {str(table): open_table(str(table)).fingerprint}
+        for name, value in (("deviation", deviation), ("noise", noise)):
+            checks.number(name, value, 1e-6, most=1e6)
         self._start = [cell for cell in reversed(task.start) if task.present[cell]]
         self._is_open, self._rng, self._prior = task.present.copy(), rng, prior
         self._process = _Corrected(prior, correlations, deviation, noise)
@@ -161,7 +162,8 @@ class GPSource(_SourceModel):
         noise: float = 0.1,
         similarity: float = 0.56,
     ):
-        _share("similarity", similarity)
+        require("gp-source", "scipy")
+        checks.number("similarity", similarity, 0.0, most=1.0)
         super().__init__(task, rng, product(similarity), table, params, deviation, noise)
 
     def _promise(self) -> Floats:
@@ -208,17 +210,10 @@ class _Corrected(Posterior):
 
 def _prior(task: Task, table: str, params: float) -> tuple[tuple[str, ...], Floats]:
     """Names of the sources, and the prior of every cell, standardised, (15625,)."""
-    share = _share("params", params)
+    share = checks.number("params", params, 0.0, most=1.0)
     names, scores = source_scores(str(table), task.dataset)
     sources = standardised(scores.mean(axis=0), task.present)
     return names, standardised((1.0 - share) * sources + share * normal_scores(PARAMS, task.present), task.present)
-
-
-def _share(name: str, value: object) -> float:
-    share = checks.number(name, value, 0.0)
-    if share > 1.0:
-        raise NB201Error(f"{name} must be a number from 0 to 1, got {share:g}")
-    return share
 
 
 def _common_features() -> Floats:
