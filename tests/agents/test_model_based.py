@@ -279,15 +279,16 @@ def test_nsga2_spreads_over_error_and_params():
 
 
 @pytest.mark.parametrize(
-    "name", ["gp", "tpe", "nsga2", "ranker", "asha", "hyperband", "dehb", "successive-halving", "lstm", "bananas"]
+    "name",
+    ["gp", "tpe", "nsga2", "ranker", "asha", "hyperband", "dehb", "bohb", "successive-halving", "lstm", "bananas"],
 )
 def test_any_searcher_starts_with_an_order(name, tmp_path):
     scores = np.random.default_rng(0).permutation(15_625)
     file = tmp_path / "scores.txt"
     file.write_text("\n".join(map(str, scores)))
-    header, results = run(f"{name}(start={file},starts=5)", Setup("mini", "gratings", trial="mean", max_queries=6), 0)
-    expected = np.argsort(-scores)[:5].tolist()
-    assert [result.index for result in results][:5] == expected
+    header, results = run(f"{name}(start={file},starts=15)", Setup("mini", "gratings", trial="mean", max_queries=16), 0)
+    expected = np.argsort(-scores)[:15].tolist()
+    assert [result.index for result in results][:15] == expected
     assert header["start"]["order"] == str(file)
     file.write_text("1 2 3")
     with pytest.raises(NB201Error, match="15,625 finite numbers"):

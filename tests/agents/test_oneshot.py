@@ -31,7 +31,7 @@ from nb201_agents.oneshot.paths import logits_of_paths  # noqa: E402
 from nb201_agents.oneshot.recipe import OneShotRecipe  # noqa: E402
 from nb201_agents.oneshot.search import METHODS, Search, search  # noqa: E402
 from nb201_agents.oneshot.supernet import Supernet  # noqa: E402
-from nb201_agents.oneshot.trajectory import read_trajectory  # noqa: E402
+from nb201_agents.oneshot.trajectory import judge_of, read_trajectory  # noqa: E402
 from nb201_agents.searcher import Task, make_agent  # noqa: E402
 from nb201_generator.images import ImageSet, Split  # noqa: E402
 
@@ -394,6 +394,22 @@ def test_the_command_finds_a_cell_and_judges_it_by_the_table(tmp_path, monkeypat
     np.testing.assert_array_equal(trajectory.judged(open_table("mini")).accuracy, accuracy.astype(float))
     assert run_command(monkeypatch, "rsps", "--table", "published", "--out", tmp_path / "other.jsonl") == 2
     assert "has not the images digits" in capsys.readouterr().err
+
+
+def test_what_a_table_cannot_judge_is_said_before_anything_is_trained(synthetic):
+    with pytest.raises(NB201Error, match="name a recipe, there are several: long, short"):
+        judge_of(synthetic, "toy", {})
+    judged = judge_of(synthetic, "toy", {}, "long")
+    np.testing.assert_array_equal(judged.seconds, synthetic.train_seconds("toy", recipe="long"))
+    mini = open_table("mini")
+    with pytest.raises(NB201Error, match="the valid images of digits are not those"):
+        judge_of(mini, "digits", {**mini.attrs("digits")["image_hashes"], "valid": "0" * 64})
+
+
+def test_weight_sharing_begins_with_no_cells_and_is_what_its_name_says():
+    for option in ("start=params", "method=rsps"):
+        with pytest.raises(NB201Error, match="the agent gdas has no option"):
+            make_agent(f"gdas({option})", Task("digits", 8, (8,)), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "ImageNet16-120"])
