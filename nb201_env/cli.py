@@ -78,12 +78,13 @@ def table_info(
     contents: dict[str, Any] = {
         dataset: {
             recipe: {
-                split: {
-                    "epochs": list(opened.epochs(dataset, recipe=recipe, split=split)),
-                    "trials": len(opened.trials(dataset, recipe=recipe, split=split)),
-                    "images": opened.num_images(dataset, recipe=recipe, split=split),
+                split if nets == opened.usual_nets(dataset, split) else f"{split} of nets trained on {nets}": {
+                    "epochs": list(opened.epochs(dataset, recipe=recipe, split=split, trained_on=nets)),
+                    "trials": len(opened.trials(dataset, recipe=recipe, split=split, trained_on=nets)),
+                    "images": opened.num_images(dataset, recipe=recipe, split=split, trained_on=nets),
                 }
-                for split in opened.splits(dataset, recipe=recipe)
+                for nets in opened.groups(f"{dataset}/{recipe}")
+                for split in opened.splits(dataset, recipe=recipe, trained_on=nets)
             }
             for recipe in opened.recipes(dataset)
         }
@@ -200,7 +201,7 @@ def table_export(
     table: Annotated[str, typer.Argument(help="Name or path of a table.")],
     out: Annotated[str, typer.Option(help="The CSV to write.")],
 ) -> None:
-    """Write the last epoch of everything as CSV, one row a cell.
+    """Write accuracies, seconds and columns of one's own at the last epochs as CSV, one row a cell.
 
     `nb201 import columns` reads it back where the data sets are published ones.
     """

@@ -19,7 +19,7 @@ _PREFERRED = ("test", "valtest", "valid")
 
 def split_of(table: Table, dataset: str, recipe: str) -> str:
     """The split by which a finished training is judged: test if the table has it, else validation."""
-    present = table.splits(dataset, recipe=recipe)
+    present = table.usual_splits(dataset, recipe=recipe)
     for split in _PREFERRED:
         if split in present:
             return split
@@ -37,10 +37,16 @@ def percent(
         recipe: needed where there are several.
         split: that of `split_of` by default.
         epoch: the last by default.
+
+    Raises:
+        MissingDataError: if no cell has a value.
     """
     chosen = table.recipes(dataset)[0] if recipe is None else recipe
     judged = split or split_of(table, dataset, chosen)
-    return 100.0 * table.accuracy(dataset, recipe=recipe, split=judged, epoch=epoch).astype(np.float64)
+    found = 100.0 * table.accuracy(dataset, recipe=recipe, split=judged, epoch=epoch).astype(np.float64)
+    if not np.isfinite(found).any():
+        raise MissingDataError(f"no cell of table {table.name!r} has a {judged} accuracy of {dataset} by {chosen}")
+    return found
 
 
 def values_of_all(table: Table) -> dict[str, Floats]:
@@ -49,22 +55,28 @@ def values_of_all(table: Table) -> dict[str, Floats]:
     for dataset in table.datasets:
         recipes = table.recipes(dataset)
         for recipe in recipes:
-            for split in table.splits(dataset, recipe=recipe):
+            for split in table.usual_splits(dataset, recipe=recipe):
                 name = " ".join((dataset, *([recipe] if len(recipes) > 1 else []), split))
-                found[name] = percent(table, dataset, recipe, split)
+                with suppress(MissingDataError):
+                    found[name] = percent(table, dataset, recipe, split)
     return found
 
 
 def costs(table: Table, dataset: str, recipe: str) -> dict[str, Floats]:
-    """What cells cost, (15625,) each, by name and unit; only what the table knows."""
+    """What cells cost, (15625,) each, by name and unit; only what the table knows.
+
+    Seconds are of the nets whose accuracy is judged, see `split_of`.
+    """
     found = {
         "params (million)": table.params(dataset).astype(np.float64) / 1e6,
         "MACs (million)": table.macs(dataset).astype(np.float64) / 1e6,
     }
     with suppress(MissingDataError):
         found["latency (ms)"] = 1e3 * table.latency(dataset).astype(np.float64)
-    if table.has_train_seconds(dataset, recipe=recipe):
-        found["training (seconds)"] = table.train_seconds(dataset, recipe=recipe).astype(np.float64)
+    nets = table.usual_nets(dataset, split_of(table, dataset, recipe))
+    if table.has_train_seconds(dataset, recipe=recipe, trained_on=nets):
+        seconds = table.train_seconds(dataset, recipe=recipe, trained_on=nets)
+        found["training (seconds)"] = seconds.astype(np.float64)
     return {name: values for name, values in found.items() if np.isfinite(values).any()}
 
 

@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nb201_env.checks import one_of
 from nb201_env.compat.meta import NASBenchMetaAPI
 from nb201_env.compat.records import ArchResults, Runs, mean
 from nb201_env.compat.text import COMMENT, TRAINED_ON, describe, str2lists, str2matrix
-from nb201_env.errors import MissingDataError, NB201Error
+from nb201_env.errors import InvalidCellError, MissingDataError, NB201Error
 from nb201_env.space import NUM_CELLS, OPS
 from nb201_env.tables.official import RECIPES, SOURCES
 from nb201_env.tables.opening import open_table
@@ -61,7 +62,7 @@ def create(
         file_path_or_dict: a table, or its name or path.
         search_space: `tss` or `topology`.
         fast_mode: accepted for compatibility; reading is always lazy.
-        verbose: print each call.
+        verbose: print each call of `get_more_info`.
         quirks: behave as nats_bench also where it is wrong, see the module's docstring.
 
     Raises:
@@ -103,7 +104,10 @@ class NATStopology(NASBenchMetaAPI):
             self._runs[hp] = {
                 name: Runs(table, name, hp)
                 for name, source in SOURCES.items()
-                if f"{source.dataset}/{recipe}/{source.trained_on}" in table
+                if any(
+                    f"{source.dataset}/{recipe}/{source.trained_on}/{split}" in table
+                    for split in ("train", *source.splits.values())
+                )
             }
         self._runs = {hp: runs for hp, runs in self._runs.items() if runs}
         if not self._runs:
@@ -163,6 +167,8 @@ class NATStopology(NASBenchMetaAPI):
             raise MissingDataError(f"hp must be one of {', '.join(self._runs)}, got {hp!r}") from None
 
     def _trials(self, runs: Runs, index: int) -> tuple[int, ...]:
+        if index < 0:
+            raise InvalidCellError(f"invalid index of {index}")
         trials = runs.trials(index)
         if not trials:
             raise MissingDataError(
@@ -199,6 +205,8 @@ class NATStopology(NASBenchMetaAPI):
         epoch, parts = self._parts(runs, iepoch, trial)
         info: dict[str, Any] = {}
         for prefix, (loss, accuracy, seconds) in parts:
+            if accuracy is not None and np.isnan(accuracy.item(index)):  # the cell's own run lacks the split
+                continue
             total = None if seconds is None else seconds.item(index)
             info[f"{prefix}-loss"] = None if loss is None else loss.item(index)
             info[f"{prefix}-accuracy"] = None if accuracy is None else accuracy.item(index)
@@ -245,7 +253,9 @@ class NATStopology(NASBenchMetaAPI):
                 f"no validation accuracy of {dataset} at iepoch={iepoch} with hp={hp}; nats_bench answers with "
                 "validation and test images mixed, which quirks=True allows"
             )
-        seconds = (info["train-all-time"] or 0.0) + (last["valid-per-time"] or 0.0)
+        if (training := info.get("train-all-time")) is None or np.isnan(training):
+            raise MissingDataError(f"table {self.table.name!r} does not say how long training takes on {official}")
+        seconds = training + (last["valid-per-time"] or 0.0)
         if account_time:
             self._used_time += seconds
         return accuracy, self._latency(self._latency_runs(dataset, hp), index), seconds, self._used_time
@@ -297,7 +307,7 @@ class NATStopology(NASBenchMetaAPI):
             "C": 16,
             "N": 5,
             "arch_str": self.arch(self.query_index_by_arch(index)),
-            "num_classes": SOURCES[dataset].num_classes,
+            "num_classes": SOURCES[one_of("dataset", dataset, tuple(SOURCES))].num_classes,
         }
 
     def get_net_param(self, index: int, dataset: str, seed: int | None, hp: str | int = "12") -> Any:
@@ -382,9 +392,10 @@ class NATStopology(NASBenchMetaAPI):
             print(self)
         for cell in sorted(self.evaluated_indexes) if index < 0 else [index]:
             print(f"{cell:06d} : {self.arch(cell)}")
-            for hp in self._runs:
-                print(f"{'>' * 40} {int(hp):03d} epochs {'>' * 40}")
-                print("\n".join(describe(self.query_meta_info_by_index(cell, hp), None)))
+            for hp, by_name in self._runs.items():
+                if any(runs.trials(cell) for runs in by_name.values()):
+                    print(f"{'>' * 40} {int(hp):03d} epochs {'>' * 40}")
+                    print("\n".join(describe(self.query_meta_info_by_index(cell, hp), None)))
 
     str2lists = staticmethod(str2lists)
     str2matrix = staticmethod(str2matrix)

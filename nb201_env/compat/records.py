@@ -15,6 +15,7 @@ import numpy as np
 
 from nb201_env.errors import NB201Error
 from nb201_env.space import NUM_CELLS, Cell
+from nb201_env.tables.curves import Curves
 from nb201_env.tables.official import RECIPES, SOURCES
 from nb201_env.tables.schema import MISSING_COUNT
 from nb201_env.tables.table import Table
@@ -39,7 +40,7 @@ class Runs:
 
     Attributes:
         epochs: length of the schedule.
-        seeds: training seeds of the trials, ascending; their numbers where the table does not know the seeds.
+        seeds: training seeds of the trials, in the table's order; their numbers where it does not know the seeds.
         splits: official names of the evaluated splits that the table has, train not among them.
     """
 
@@ -130,11 +131,21 @@ class Runs:
             curves = None
         if curves is None and name != "train":  # seconds of training are there even if its accuracy is not
             return None
-        correct = loss = accuracy = None
+        loss = accuracy = None
         if curves is not None:
-            correct, loss = curves.stored("correct", epoch), curves.stored("loss", epoch)
-            accuracy = None if correct is None else 100.0 * correct / curves.images
+            correct, loss = curves.stored("correct", epoch), self._by_seed(curves, curves.stored("loss", epoch))
+            if correct is not None:
+                there = correct != MISSING_COUNT[correct.dtype.name]
+                accuracy = self._by_seed(curves, np.where(there, 100.0 * correct / curves.images, np.nan))
         return loss, accuracy, self._seconds(self._seconds_path(name), epoch)[1]
+
+    def _by_seed(self, curves: Curves, values: Any) -> Any:
+        """Values of a split by `self.seeds`, NaN where missing: its trials may be others, or in another order."""
+        seeds = list(range(curves.num_trials)) if curves.trial_seeds is None else list(curves.trial_seeds)
+        if values is None or seeds == self.seeds:
+            return values
+        nothing = np.full(NUM_CELLS, np.nan)
+        return np.stack([values[seeds.index(seed)] if seed in seeds else nothing for seed in self.seeds])
 
     def _seconds_path(self, name: str) -> str:
         return (
@@ -233,7 +244,10 @@ class ResultsCount:
         metric = self._runs.metric(name, epoch)
         if metric is None:
             raise KeyError(f"{name}@{epoch - 1}")
-        return metric(self._index, self._trial)
+        found = metric(self._index, self._trial)
+        if found["accuracy"] is not None and np.isnan(found["accuracy"]):  # of another run, or another cell's
+            raise KeyError(f"{name}@{epoch - 1}")
+        return found
 
     def get_times(self) -> dict[str, float | None]:
         """Mean and total seconds of training and of evaluation."""
@@ -320,9 +334,12 @@ class ArchResults:
         return found[seeds.index(is_random)]
 
     def metric_or_none(self, dataset: str, setname: str) -> Metric | None:
-        """Mean metrics of the last epoch, None where the table does not have that split."""
-        runs = self._runs[dataset]
-        return None if runs.metric(setname, runs.epochs) is None else self.get_metrics(dataset, setname)
+        """Mean metrics of the last epoch, None where the table does not have that split's accuracy."""
+        try:
+            found = self.get_metrics(dataset, setname)
+        except KeyError:
+            return None
+        return None if found["accuracy"] is None else found
 
     def _results(self, dataset: str) -> list[ResultsCount]:
         return [self.all_results[dataset, seed] for seed in self.dataset_seed[dataset]]

@@ -150,8 +150,7 @@ function pinch(before, now, other) {
 function moveEnds(horizontally, vertically) {
   const [left, right, bottom, top] = state.zoom ?? scale.ends;
   const zoom = [horizontally(left), horizontally(right), vertically(bottom), vertically(top)];
-  const wide = zoom[1] - zoom[0] > 1e-9 * Math.abs(zoom[1]) && zoom[3] - zoom[2] > 1e-9 * Math.abs(zoom[3]);
-  if (wide && zoom.every(Number.isFinite)) change({ zoom });
+  if (isZoom(zoom)) change({ zoom });
 }
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };

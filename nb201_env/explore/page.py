@@ -24,7 +24,7 @@ from nb201_env.explore.pack import Packed, pack, pack_shares
 from nb201_env.files import in_folder, write_text
 from nb201_env.space import ALL_OPS, EDGES, OPS
 from nb201_env.tables.curves import Curves
-from nb201_env.tables.schema import MISSING_COUNT, SPLITS
+from nb201_env.tables.schema import MISSING_COUNT
 from nb201_env.tables.table import Table
 
 SCRIPTS = ("data.js", "space.js", "state.js", "select.js", "run.js", "dom.js", "plot.js", "panel.js", "controls.js",
@@ -148,18 +148,12 @@ def _recipe(table: Table, dataset: str, recipe: str, most_epochs: int) -> dict[s
     columns = {key: table.column(dataset, recipe=recipe, split=key[1], trained_on=key[0]) for key in splits}
     every = sorted({epoch for curves in columns.values() for epoch in curves.epochs})
     kept = _thinned(every, most_epochs)
-    usual = _usual_nets(table, dataset)
-    found = [_accuracy(curves, nets, split, usual[split], kept) for (nets, split), curves in columns.items()]
+    usual = table.usual_nets
+    found = [_accuracy(curves, nets, split, usual(dataset, split), kept) for (nets, split), curves in columns.items()]
     trained_on = dict.fromkeys(nets for nets, _ in splits)
-    found += [_seconds(table, dataset, recipe, nets, usual["valid"], kept) for nets in trained_on]
+    found += [_seconds(table, dataset, recipe, nets, usual(dataset, "valid"), kept) for nets in trained_on]
     thinned_from = len(every) if len(kept) < len(every) else None
     return {"name": recipe, "thinned_from": thinned_from, "quantities": [quantity for quantity in found if quantity]}
-
-
-def _usual_nets(table: Table, dataset: str) -> dict[str, str]:
-    """From a split to what the nets were trained on that `Table.accuracy` means where nothing is said."""
-    has_half = any("half" in table.groups(f"{dataset}/{recipe}") for recipe in table.recipes(dataset))
-    return {split: "half" if has_half and split in ("train", "valid") else "full" for split in SPLITS}
 
 
 def _splits(table: Table, dataset: str, recipe: str) -> list[tuple[str, str]]:

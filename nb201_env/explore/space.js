@@ -6,7 +6,7 @@ const OPS = data.ops;
 const EDGES = data.edges;
 const OP_NAMES = ["none", "skip", "1\u00d71", "3\u00d73", "pool"]; // for lack of room
 const EDGE_NAMES = EDGES.map(([source, target]) => `${nodeName(source)}\u2192${nodeName(target)}`);
-const RESNET = 11472; // 3x3, none, skip, skip, none, 3x3: the residual block
+const RESNET = 11472; // 3x3, none, 3x3, skip, none, skip: the residual block
 
 const PLACES = EDGES.map((_, edge) => OPS.length ** (EDGES.length - 1 - edge));
 const indexOfRank = new Uint16Array(NUM_CELLS);

@@ -47,8 +47,14 @@ function stateFromHash(hash) {
   state.ranges = words.getAll("range").map(rangeFromText).filter(Boolean);
   state.front = words.get("front") !== "0";
   const zoom = (words.get("zoom") ?? "").split("~").map(Number);
-  if (zoom.length === 4 && zoom.every(Number.isFinite) && zoom[0] < zoom[1] && zoom[2] < zoom[3]) state.zoom = zoom;
+  if (zoom.length === 4 && isZoom(zoom)) state.zoom = zoom;
   return sound(state);
+}
+
+/** Whether ends are finite, and so far apart that there are numbers between them. */
+function isZoom([left, right, bottom, top]) {
+  const isWide = (low, high) => Number.isFinite(low) && high - low > 1e-9 * Math.max(Math.abs(low), Math.abs(high));
+  return isWide(left, right) && isWide(bottom, top);
 }
 
 /** Data set and recipe that a link names: without a recipe, the data set's first. */

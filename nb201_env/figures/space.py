@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,14 @@ from nb201_env.space import EDGES, OPS
 from nb201_env.tables.table import Table
 
 RESNET = 11472
-"""The cell of a residual network: |nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|…; see the paper."""
+"""The cell of a residual network:
+|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|; see the paper."""
 
 _MARKS = {"ResNet's cell": (RESNET, "s", PALETTE[1]), "the best": (-1, "*", PALETTE[2])}
 
 
 def trainings(table: Table) -> list[tuple[str, str, str]]:
-    """Each data set and recipe of a table, and how a figure calls it.
+    """Each data set and recipe of a table that has accuracies to judge cells by, and how a figure calls it.
 
     Raises:
         MissingDataError: if there is none.
@@ -38,7 +40,10 @@ def trainings(table: Table) -> list[tuple[str, str, str]]:
     found = []
     for dataset in table.datasets:
         recipes = table.recipes(dataset)
-        found += [(dataset, recipe, dataset if len(recipes) == 1 else f"{dataset}, {recipe}") for recipe in recipes]
+        for recipe in recipes:
+            with suppress(MissingDataError):
+                percent(table, dataset, recipe)
+                found.append((dataset, recipe, dataset if len(recipes) == 1 else f"{dataset}, {recipe}"))
     if not found:
         raise MissingDataError(f"table {table.name!r} has no accuracies")
     return found

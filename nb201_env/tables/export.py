@@ -29,10 +29,8 @@ def columns_of(table: Table) -> dict[str, npt.NDArray[Any]]:
             columns[f"{dataset}/{own} [{unit}]" if unit else f"{dataset}/{own}"] = table.own_column(dataset, own)
         for recipe in table.recipes(dataset):
             name, epoch = f"{dataset}/{recipe}", table.last_epoch(dataset, recipe=recipe)
-            for split in ("train", "valid", "test"):
-                if split not in table.splits(dataset, recipe=recipe) or epoch not in table.epochs(
-                    dataset, recipe=recipe, split=split
-                ):
+            for split in table.usual_splits(dataset, recipe=recipe):
+                if split == "valtest" or epoch not in table.epochs(dataset, recipe=recipe, split=split):
                     continue
                 trials = table.trials(dataset, recipe=recipe, split=split)
                 choices: tuple[Any, ...] = trials or ("mean",)
@@ -42,7 +40,8 @@ def columns_of(table: Table) -> dict[str, npt.NDArray[Any]]:
                     columns[f"{name}/{split}_accuracy{suffix}"] = 100.0 * accuracy.astype(np.float64)
                 if split != "train" and table.has_eval_seconds(dataset, recipe=recipe, split=split):
                     columns[f"{name}/{split}_seconds"] = table.eval_seconds(dataset, recipe=recipe, split=split)
-            if table.has_train_seconds(dataset, recipe=recipe):
+            has_nets = table.usual_nets(dataset, "valid") in table.groups(name)
+            if has_nets and table.has_train_seconds(dataset, recipe=recipe):
                 columns[f"{name}/train_seconds_per_epoch"] = table.train_seconds(dataset, recipe=recipe) / epoch
     return columns
 

@@ -30,6 +30,10 @@ class TableFiles:
         assert self._folder is not None
         return (self._folder / name).read_bytes()
 
+    def read_afresh(self, name: str) -> bytes:
+        """The content of one where the table is, and not of a copy. KeyError or OSError if it is not there."""
+        return self.read(name)
+
     def names(self) -> list[str]:
         """All of them, with links and whatever else is no folder."""
         if self._archive is not None:
@@ -60,12 +64,12 @@ def read_manifest(content: bytes) -> dict[str, str]:
     """SHA-256 of each file by its path, of the manifest's content.
 
     Raises:
-        TableFormatError: if a line is not of that form, or names a file twice.
+        TableFormatError: if a line is not of that form, names a file twice, or one that is not within the table.
     """
     manifest: dict[str, str] = {}
     for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines(), start=1):
         hash_, _, name = line.partition("  ")
-        if len(hash_) != 64 or not name or name in manifest:
+        if len(hash_) != 64 or name in manifest or not all(map(NAME.fullmatch, name.split("/"))):
             raise TableFormatError(f"{MANIFEST}, line {number}, is damaged: {shown(line)}")
         manifest[name] = hash_
     return manifest

@@ -40,7 +40,10 @@ def remote_files(url: str) -> RemoteFiles:
         NB201Error: if it is no address of a table.
         UnreachableError: if it cannot be read.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # as of a bracket that is not closed
+        parts = urlsplit("")
     if parts.scheme not in SCHEMES or not parts.netloc or not parts.path.strip("/") or parts.query or parts.fragment:
         raise NB201Error(
             f"a table's address is {', '.join(f'{one}://' for one in SCHEMES)} and the path of a .zarr folder or "
@@ -85,7 +88,19 @@ class RemoteFiles(TableFiles):
             if name in self._sound or hashlib.sha256(content).hexdigest() == hash_:
                 self._sound.add(name)
                 return content
-        content = self._source.get(name) if can_read_here() else _read_afresh(self.url, name)
+        return self.read_afresh(name)
+
+    def read_afresh(self, name: str) -> bytes:
+        """The content of one from where it is, whatever copies there are. KeyError if it is not there.
+
+        Raises:
+            TableFormatError: if it is not what the manifest says.
+            UnreachableError: if it cannot be read.
+        """
+        if name == MANIFEST:
+            return self._manifest_content
+        hash_, copy = self._manifest[name], self.folder / name
+        content = self._source.get(name) if can_read_here() else _read_elsewhere(self.url, name)
         if hashlib.sha256(content).hexdigest() != hash_:
             raise TableFormatError(f"{self.url} is damaged, or was changed just now: {name} is not what was written")
         _keep(copy, content)
@@ -112,7 +127,7 @@ class RemoteFiles(TableFiles):
         return RemoteStore(self)
 
 
-def _read_afresh(url: str, name: str) -> bytes:
+def _read_elsewhere(url: str, name: str) -> bytes:
     """A file, read by a process of its own, for one that was forked and cannot."""
     (done,) = run_tasks(_read, [(url, name)], limits=lambda task: _PATIENCE)
     if done.error is not None:
@@ -122,7 +137,7 @@ def _read_afresh(url: str, name: str) -> bytes:
 
 def _read(task: tuple[str, str]) -> bytes:
     url, name = task
-    return remote_files(url).read(name)
+    return remote_files(url).read_afresh(name)
 
 
 _PATIENCE = Limits(seconds=600.0, memory=16 << 30)

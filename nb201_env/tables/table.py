@@ -323,13 +323,25 @@ class Table(StoredArrays):
     def _training(self, dataset: str, recipe: str | None, split: str, trained_on: str | None) -> str:
         path = self._recipe(dataset, recipe)
         if trained_on is None:
-            trained_on = "half" if split in ("train", "valid") and self._has_half(dataset) else "full"
+            trained_on = self.usual_nets(dataset, split)
         else:
             one_of("trained_on", trained_on, TRAINED_ON)
         return f"{path}/{self._choose('training set', trained_on, self.groups(path), path)}"
 
-    def _has_half(self, dataset: str) -> bool:
-        return any("half" in self.groups(f"{dataset}/{recipe}") for recipe in self.recipes(dataset))
+    def usual_nets(self, dataset: str, split: str) -> str:
+        """What nets were trained on that are meant where nothing is said: those that a search may see, or all images.
+
+        On CIFAR-10, train and validation accuracies are those of nets trained on half of the training images, test
+        accuracies those of nets trained on all.
+        """
+        has_half = any("half" in self.groups(f"{dataset}/{recipe}") for recipe in self.recipes(dataset))
+        return "half" if split in ("train", "valid") and has_half else "full"
+
+    def usual_splits(self, dataset: str, *, recipe: str | None = None) -> tuple[str, ...]:
+        """Splits that a recipe's usual nets were evaluated on, which can be asked for without naming the nets."""
+        path = self._recipe(dataset, recipe)
+        found = self.splits(dataset, recipe=recipe)
+        return tuple(split for split in found if f"{path}/{self.usual_nets(dataset, split)}/{split}" in self)
 
     def _find_curves(self, dataset: str, recipe: str | None, split: str, trained_on: str | None) -> Curves:
         one_of("split", split, SPLITS)

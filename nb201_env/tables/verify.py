@@ -64,7 +64,7 @@ def _file_problems(table: Table) -> Iterator[str]:
         yield f"{name} is missing"
     for name in sorted(there & set(manifest)):
         try:
-            sound = hashlib.sha256(files.read(name)).hexdigest() == manifest[name]
+            sound = hashlib.sha256(files.read_afresh(name)).hexdigest() == manifest[name]
         except Exception as error:  # as above
             yield f"{name} cannot be read ({type(error).__name__})"
         else:

@@ -22,7 +22,9 @@ from nb201_env.analysis import (
     values_of_all,
     walk_autocorrelation,
 )
+from nb201_env.cli import main
 from nb201_env.space.isomorphism import representatives
+from nb201_env.tables.export import columns_of
 from nb201_env.tables.writer import TableWriter
 
 
@@ -171,3 +173,44 @@ def test_a_table_of_one_trial_says_nothing_of_noise(tmp_path):
     with pytest.raises(MissingDataError, match="has no cell of some with two trials"):
         noise(table, "some", "short")
     assert list(costs(table, "some", "short")) == ["params (million)", "MACs (million)"]
+
+
+@pytest.fixture(scope="module")
+def first_release(tmp_path_factory):
+    """As NAS-Bench-201's first file has CIFAR-10: by one schedule nets of the half alone, by the other both."""
+    path = tmp_path_factory.mktemp("first") / "first.zarr"
+    rng = np.random.default_rng(0)
+    with TableWriter(path, "first") as writer:
+        writer.add_dataset("cifar10", num_classes=10, image_size=32)
+        for recipe, epochs, nets in (("12ep", 12, ("half",)), ("200ep", 200, ("half", "full"))):
+            for trained_on in nets:
+                where, seconds = ("cifar10", recipe, trained_on), 10.0 if trained_on == "half" else 20.0
+                writer.add_training(*where, epochs=epochs, epoch_seconds=np.full(NUM_CELLS, seconds))
+                for split in ("valid", "test") if trained_on == "half" else ("test",):
+                    writer.add_split(*where, split, images=10_000, epochs=[epochs], trial_seeds=[777],
+                                     correct=rng.integers(1, 10_000, (1, 1, NUM_CELLS)))  # fmt: skip
+    return open_table(path)
+
+
+def test_splits_that_only_other_nets_have_are_not_asked_for(first_release):
+    assert first_release.usual_splits("cifar10", recipe="12ep") == ("valid",)
+    assert first_release.usual_splits("cifar10", recipe="200ep") == ("valid", "test")
+    assert list(values_of_all(first_release)) == ["cifar10 12ep valid", "cifar10 200ep valid", "cifar10 200ep test"]
+    assert split_of(first_release, "cifar10", "12ep") == "valid"
+    names = ["cifar10/12ep/valid_accuracy", "cifar10/200ep/test_accuracy", "cifar10/200ep/valid_accuracy"]
+    assert sorted(name for name in columns_of(first_release) if "accuracy" in name) == names
+
+
+def test_seconds_are_of_the_nets_that_are_judged(first_release):
+    assert costs(first_release, "cifar10", "200ep")["training (seconds)"][0] == 200 * 20.0
+    assert costs(first_release, "cifar10", "12ep")["training (seconds)"][0] == 12 * 10.0
+
+
+def test_the_command_says_which_nets(first_release, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["nb201", "table", "info", str(first_release.path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    shown = capsys.readouterr().out
+    assert "cifar10 / 12ep / test of nets trained on half: epoch 12" in shown
+    assert "cifar10 / 200ep / test: epoch 200" in shown

@@ -12,9 +12,10 @@ import pytest
 from conftest import REAL_DATA
 from official_records import make_record, write_folder
 
-from nb201_env import InvalidCellError, MissingDataError, NB201Error, open_table
+from nb201_env import NUM_CELLS, Cell, InvalidCellError, MissingDataError, NB201Error, open_table
 from nb201_env.compat.nats_bench import create, search_space_info
 from nb201_env.importers.nats import import_folder
+from nb201_env.tables.writer import TableWriter
 
 CELLS = (0, 284)
 ROUNDING = 2e-7 if REAL_DATA.is_dir() else 4e-6  # of accuracies in percent; made ones are float32
@@ -253,3 +254,64 @@ def test_over_the_published_table(published):
     assert np.float32(accuracy / 100) in published.accuracy("cifar100", trial="all")[6111]
     assert api.find_best("cifar10", "valid", hp="200") == (6111, pytest.approx(91.6067, abs=1e-4))
     assert api.statistics("cifar100", 200) == {3: 8169, 2: 7456}
+    for text in (api.query_by_arch(6111, "200"), api.query_info_str_by_arch(Cell(6111).arch, "200")):
+        assert "valid : [loss = unknown & top1 = 91.61%]" in text
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory):
+    """Cell 0 lacks the curve in the middle, and of two seeds one alone was tested."""
+    path = tmp_path_factory.mktemp("uneven") / "uneven.zarr"
+    valid = np.full((2, 2, NUM_CELLS), 2_000)
+    valid[:, 0, 0] = -1
+    with TableWriter(path, "uneven") as writer:
+        writer.add_dataset("cifar100", num_classes=100, image_size=32)
+        writer.add_training("cifar100", "200ep", "full", epochs=200)
+        where = "cifar100", "200ep", "full"
+        writer.add_split(*where, "valid", images=5_000, epochs=[50, 200], trial_seeds=[777, 888], correct=valid)
+        writer.add_split(*where, "test", images=5_000, epochs=[200], trial_seeds=[888],
+                         correct=np.full((1, 1, NUM_CELLS), 1_000))  # fmt: skip
+    return create(str(path), "tss")
+
+
+def test_what_a_run_lacks_is_left_out(uneven):
+    assert "valid-accuracy" not in uneven.get_more_info(0, "cifar100", 49, "200", False)
+    assert uneven.get_more_info(1, "cifar100", 49, "200", False)["valid-accuracy"] == 40.0
+    with pytest.raises(MissingDataError, match="no validation accuracy"):
+        uneven.simulate_train_eval(0, "cifar100", 49, "200")
+    results = uneven.query_meta_info_by_index(0, "200")
+    with pytest.raises(KeyError, match="x-valid@49"):
+        results.get_metrics("cifar100", "x-valid", 49, 777)
+    assert "valid : [loss = unknown & top1 = 40.00%]" in uneven.query_by_arch(0, "200")
+
+
+def test_a_seed_has_its_own_accuracies(uneven):
+    found = {seed: uneven.get_more_info(3, "cifar100", None, "200", seed) for seed in (777, 888)}
+    assert found[888]["test-accuracy"] == 20.0
+    assert "test-accuracy" not in found[777]
+    assert "test-accuracy" not in uneven.get_more_info(3, "cifar100", None, "200", False)
+
+
+def test_unknown_seconds_are_not_free(uneven):
+    with pytest.raises(MissingDataError, match="does not say how long training takes"):
+        uneven.simulate_train_eval(3, "cifar100", None, "200")
+    assert uneven.used_time == 0.0
+
+
+def test_all_cells_are_shown_by_the_schedules_that_they_have(tmp_path, capsys):
+    records = {cell: make_record(cell) for cell in (0, 1)}
+    del records[1]["12"]
+    write_folder(tmp_path / "records", records)
+    import_folder(tmp_path / "records", tmp_path / "t.zarr")
+    create(str(tmp_path / "t.zarr"), "tss").show(-1)
+    shown = capsys.readouterr().out
+    assert (shown.count("012 epochs"), shown.count("200 epochs")) == (1, 2)
+
+
+def test_no_architecture_is_no_cell(published):
+    api = create("published", "tss", quirks=True)
+    for call in (api.get_more_info, api.get_cost_info, api.get_latency):
+        with pytest.raises(InvalidCellError, match="invalid index of -1"):
+            call("garbage", "cifar100", hp="200")
+    with pytest.raises(NB201Error, match="dataset must be one of cifar10-valid"):
+        api.get_net_config(5, "cifar1")

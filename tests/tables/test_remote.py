@@ -67,6 +67,14 @@ def test_a_damaged_copy_is_read_again(server):
     np.testing.assert_array_equal(opened_again(url).accuracy("digits", split="test"), expected)
 
 
+def test_verifying_looks_at_the_server_and_not_at_copies(server):
+    url = f"{server.url}/mini.zarr"
+    assert open_table(url).verify() == []
+    (server.folder / "mini.zarr/digits/mini/full/valid/correct/c/0/0/0").unlink()
+    assert opened_again(url).accuracy("digits").shape == (15_625,)  # of the copy
+    assert any("correct/c/0/0/0 cannot be read" in problem for problem in opened_again(url).verify())
+
+
 def test_without_a_folder_for_copies_it_is_read_all_the_same(server, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("NB201_CACHE", str(tmp_path / "file"))

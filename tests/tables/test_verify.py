@@ -8,6 +8,7 @@ import pytest
 import zarr
 
 from nb201_env import NUM_CELLS, MissingDataError, TableFormatError, open_table
+from nb201_env.tables.metadata import read_manifest
 from nb201_env.tables.schema import GROUPS
 from nb201_env.tables.table import Table
 
@@ -109,6 +110,12 @@ def test_the_written_table_has_what_the_schema_requires_and_nothing_else(synthet
                 assert node.metadata.dimension_names is not None
             else:
                 assert set(node.attrs) <= {field.name for field in level.attributes}
+
+
+@pytest.mark.parametrize("name", ["/tmp/x", "../x", "cifar10/../../x", "a//b", "./x", "a\\b", "c:/x", ""])
+def test_a_manifest_names_nothing_outside_the_table(name):
+    with pytest.raises(TableFormatError, match="line 1, is damaged"):
+        read_manifest(f"{'0' * 64}  {name}\n".encode())
 
 
 def test_xarray_reads_what_we_read(published):
