@@ -2,7 +2,7 @@
 
 The user names a folder that holds `cifar-10-python.tar.gz` or, unpacked, `cifar-10-batches-py/`; likewise
 `cifar-100-python`; and `ImageNet16/` with `train_data_batch_1` to `_10` and `val_data` (Chrabaszcz et al., 2017). Every
-file is checked against its published MD5, and unpickling allows nothing but arrays.
+file of images is checked against its published MD5, and unpickling allows nothing but arrays.
 
 CIFAR-10's training images are halved by Python's generator, seed 1021, which reproduces the published split. The
 halves of CIFAR-100's and ImageNet16-120's held-out images are not reproducible: they are read from the official lists
@@ -17,6 +17,7 @@ import io
 import json
 import random
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nb201_env import NB201Error
+from nb201_env.checks import is_whole
 from nb201_env.importers.unpickle import IMAGES, restricted_load
 from nb201_generator.images import ImageSet, Split
 
@@ -57,6 +59,9 @@ IMAGENET16_CLASSES = 120
 
 CIFAR10_SEED = 1021  # of Python's generator: reproduces NAS-Bench-201's cifar-split.txt
 DRAWN_SEED = 201  # of the halves that no official list is there for
+
+OFFICIAL_SUMS = {"cifar100": (25_109_591, 24_885_409), "ImageNet16-120": (9_093_224, 8_903_776)}
+"""Of the indices of the official halves, valid and test."""
 
 # Means and standard deviations of the channels, of 255 (NAS-Bench-201's code).
 CIFAR10_STATS = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
@@ -120,8 +125,11 @@ def _halved(
 ) -> ImageSet:
     count = len(held_out[1])
     if lists.exists():
-        valid, test = (_official_list(lists, key, count) for key in ("xvalid", "xtest"))
-        source = f"official: {lists.name}"
+        valid, test = (_list(lists, key, count) for key in ("xvalid", "xtest"))
+        if len(np.union1d(valid, test)) < count or not len(valid) == len(test) == count // 2:
+            raise NB201Error(f"{lists}: xvalid and xtest must halve the {count:,} images, each once")
+        is_official = (int(valid.sum()), int(test.sum())) == OFFICIAL_SUMS.get(name)
+        source = f"{'official' if is_official else 'as listed'}: {lists.name}"
     else:
         order = np.random.default_rng(DRAWN_SEED).permutation(count)
         valid, test = np.sort(order[: count // 2]), np.sort(order[count // 2 :])
@@ -130,11 +138,13 @@ def _halved(
     return _image_set(name, num_classes, splits, stats, "full", source)
 
 
-def _official_list(path: Path, key: str, count: int) -> Labels:
+def _list(path: Path, key: str, count: int) -> Labels:
     """Indices under a key: a list of integers, or NAS-Bench-201's pair of a type name and a list of strings."""
     try:
         values = json.loads(path.read_text())[key]
         values = values[1] if values and values[0] == "int" else values
+        if not isinstance(values, list) or not all(isinstance(value, str) or is_whole(value) for value in values):
+            raise TypeError(key)
         indices = np.array([int(value) for value in values])
     except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
         raise NB201Error(f"{path}: no split list ({type(error).__name__})") from None
@@ -176,15 +186,22 @@ def _content(folder: Path, unpacked: str, archive: str | None, name: str) -> tup
     if path.is_file():
         return str(path), path.read_bytes()
     if archive is not None and (folder / archive).exists():
-        with tarfile.open(folder / archive) as tar:
-            try:
+        try:
+            with tarfile.open(folder / archive) as tar:
                 member = tar.extractfile(f"{unpacked}/{name}")
-            except KeyError:
-                member = None
-            if member is not None:
-                return f"{folder / archive}:{name}", member.read()
+                if member is not None:
+                    return f"{folder / archive}:{name}", member.read(_MOST_BYTES)
+        except KeyError:
+            pass
+        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+            raise NB201Error(
+                f"{folder / archive} is no complete archive ({type(error).__name__}); download it again"
+            ) from None
     either = f"{folder / archive} or " if archive else ""
     raise NB201Error(f"{name} is missing: expected {either}{folder / unpacked}; name their folder with --data")
+
+
+_MOST_BYTES = 1 << 30
 
 
 def _arrays(record: Any, key: str, size: int) -> tuple[Bytes, Labels]:

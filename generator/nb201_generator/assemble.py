@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ from nb201_env.space import all_macs, all_params
 from nb201_env.space.isomorphism import representatives
 from nb201_env.tables.weights import add_weights
 from nb201_env.tables.writer import TableWriter
-from nb201_generator.plan import PLAN, Block, Plan, images_of, parts_of, read_plan
+from nb201_generator.images import ImageSet
+from nb201_generator.plan import PLAN, Block, Plan, parts_of, read_plan
 
 TIMED = ("train_step", "eval_image", "latency", "spread")
 """What is measured of each cell alone."""
@@ -48,30 +51,47 @@ def merge(outs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -
     _write(plan, {block: path for block, path in found.items() if path is not None}, Path(out))
 
 
+def images_hash(images: ImageSet) -> str:
+    """One hash of all splits, by which a part says what it was trained on."""
+    return hashlib.sha256(json.dumps(images.hashes()).encode()).hexdigest()
+
+
+def _checked(part: Mapping[str, Any], name: str, kind: str, shape: tuple[int, ...]) -> Any:
+    """An array of a part. ValueError if it is of another kind or shape."""
+    if part[name].dtype.kind not in kind or part[name].shape != shape:
+        raise ValueError(name)
+    return part[name]
+
+
 def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
-    images, recipe = images_of(plan.dataset, plan.data), plan.settings()
+    images, recipe = plan.images(), plan.settings()
+    trained_on = images_hash(images)
     seeds = plan.seeds
     shapes = {split: (plan.trials, len(recipe.evaluated(split)), NUM_CELLS) for split in images.splits}
     correct = {split: np.full(shape, -1, np.int64) for split, shape in shapes.items()}
     loss = {split: np.full(shape, np.nan) for split, shape in shapes.items()}
     made_with: dict[str, set[str]] = {"device": set(), "torch": set()}
     seconds = {name: np.full((plan.trials, NUM_CELLS), np.nan) for name in TIMED}
-    small = {"cells", *seconds, *made_with, *(f"{split}/{what}" for split in shapes for what in ("correct", "loss"))}
+    curves = (f"{split}/{what}" for split in shapes for what in ("correct", "loss"))
+    small = {"cells", "images", *seconds, *made_with, *curves}
     for block, path in files.items():
         trial, cells = seeds.index(block.seed), list(block.cells)
         try:
             part = read_npz(path, names=small)
             if part["cells"].tolist() != cells:
                 raise ValueError("other cells")
-            for split in images.splits:
-                correct[split][trial][:, cells] = part[f"{split}/correct"]
-                loss[split][trial][:, cells] = part[f"{split}/loss"]
+            other_images = str(part["images"]) != trained_on
+            for split, every in shapes.items():
+                correct[split][trial][:, cells] = _checked(part, f"{split}/correct", "iu", (every[1], len(cells)))
+                loss[split][trial][:, cells] = _checked(part, f"{split}/loss", "f", (every[1], len(cells)))
             for name, values in seconds.items():
-                values[trial, cells] = part[name]
+                values[trial, cells] = _checked(part, name, "f", (len(cells),))
             for name, found in made_with.items():
                 found.add(str(part[name]))
         except (ValueError, KeyError, TypeError):
             raise TableFormatError(f"{path} is damaged; remove it and generate again") from None
+        if other_images:
+            raise TableFormatError(f"{path} was trained on other images than {plan.dataset} is now")
     trained_as = np.where(np.isin(np.arange(NUM_CELLS), range(plan.start, plan.stop)), np.arange(NUM_CELLS), -1)
     if plan.dedupe:
         trained_as = np.where(trained_as >= 0, representatives("exact"), -1)
@@ -88,7 +108,10 @@ def _write(plan: Plan, files: dict[Block, Path], out: Path) -> None:
         "splits": images.split_source,
         **{name: ", ".join(sorted(found)) for name, found in made_with.items()},
         "precision": plan.precision,
-        "seconds": "each cell alone, median of three steps and batches; of its representative where rows are copies",
+        "channels_last": plan.channels_last,
+        "compiled": plan.compiled,
+        "seconds": "each cell alone, neither compiled nor channels last, median of three steps and batches; of its "
+        "representative where rows are copies",
         "seconds_spread": round(float(np.nanmedian(seconds["spread"])), 4),
         "cells": int((trained_as >= 0).sum()),
     }

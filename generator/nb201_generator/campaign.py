@@ -23,13 +23,15 @@ import torch
 
 from nb201_env import Cell, NB201Error, checks, open_table
 from nb201_env.files import locked, replacing, sweep, write_text
+from nb201_env.integrations.devices import checked_device, one_thread
 from nb201_env.integrations.engines import Engine
 from nb201_env.parallel import Done, run_tasks
 from nb201_env.tables.weights import pack_weights
 from nb201_env.tables.writer import checked_path
-from nb201_generator.assemble import TIMED, merge
+from nb201_generator.assemble import TIMED, images_hash, merge
 from nb201_generator.fused import FusedNetwork
-from nb201_generator.plan import PLAN, Block, Plan, images_of, parts_of, read_plan
+from nb201_generator.images import ImageSet
+from nb201_generator.plan import IMAGES, PLAN, Block, Plan, parts_of, read_plan
 from nb201_generator.timing import time_cell
 from nb201_generator.train import arithmetic, keep_freed_memory, train
 
@@ -38,11 +40,11 @@ ATTEMPTS = 2
 Progress = Callable[[int, int], None]
 
 
+@one_thread()
 def train_block(plan: Plan, block: Block) -> dict[str, Any]:
     """Train and time a block: the arrays of its part, by name."""
-    torch.set_num_threads(1)
     keep_freed_memory()
-    images, recipe, device = images_of(plan.dataset, plan.data), plan.settings(), torch.device(plan.device)
+    images, recipe, device = plan.images(), plan.settings(), checked_device(plan.device)
     cells = [Cell(index) for index in block.cells]
     arrays: dict[str, Any] = {"cells": np.array(block.cells)}
 
@@ -56,6 +58,7 @@ def train_block(plan: Plan, block: Block) -> dict[str, Any]:
     curves = train(cells, images, recipe, block.seed, device, *how)
     with arithmetic(plan.precision, device):
         seconds = [time_cell(cell, images.num_classes, images.size, recipe, device) for cell in cells]
+    arrays["images"] = np.array(images_hash(images))
     arrays |= {"device": np.array(_device_name(plan.device)), "torch": np.array(torch.__version__)}
     for split, curve in curves.items():
         arrays |= {f"{split}/correct": curve.correct, f"{split}/loss": curve.loss}
@@ -92,20 +95,21 @@ def generate(
         OSError: if the table cannot be written; its parts are kept.
     """
     plan.check()
+    if engine is run_tasks:
+        checked_device(plan.device)  # else the machines that train say
     index, count = shard
     if not 0 <= index < count:
         raise NB201Error(f"shard must be i/n with 0 <= i < n, got {index}/{count}")
     checks.whole("jobs", jobs, 1)
-    parts = parts_of(Path(out))
-    if Path(out).exists() and parts.exists() and not open_table(out).verify():
+    parts, images = parts_of(Path(out)), plan.images()
+    if Path(out).exists() and parts.exists() and _is_table_of(plan, images, Path(out)):
         with locked(parts):  # the last call was interrupted when the table was written already
-            _claim(parts, plan)
+            _claim(parts, plan, images)
             shutil.rmtree(parts)
         return []
     out = checked_path(out)
-    images_of(plan.dataset, plan.data)
     with locked(parts):
-        _claim(parts, plan)
+        _claim(parts, plan, images)
         failures = _train_all(
             plan, plan.blocks()[index::count], out, lambda function, tasks: engine(function, tasks, jobs), progress
         )
@@ -160,11 +164,27 @@ def _log(out: Path, line: str) -> None:
         file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
 
 
-def _claim(parts: Path, plan: Plan) -> None:
-    """Store the plan beside its parts, or refuse if another one is there."""
+def _is_table_of(plan: Plan, images: ImageSet, out: Path) -> bool:
+    """Whether a sound table is what the plan comes to."""
+    table, recipe = open_table(out), plan.settings().name
+    split = next(name for name in images.splits if name != "train")
+    where = f"{images.name}/{recipe}/{images.trained_on}/{split}"
+    if table.datasets != (images.name,) or table.recipes(images.name) != (recipe,) or where not in table:
+        return False
+    present = ~np.isnan(table.accuracy(images.name, split=split, trained_on=images.trained_on))
+    return (
+        table.attrs(images.name).get("image_hashes") == images.hashes()
+        and tuple(table.attrs(where)["trial_seeds"]) == plan.seeds
+        and np.flatnonzero(present).tolist() == list(range(plan.start, plan.stop))
+        and not table.verify()
+    )
+
+
+def _claim(parts: Path, plan: Plan, images: ImageSet) -> None:
+    """Store the plan and the hashes of its images beside its parts, or refuse if others are there."""
     parts.mkdir(exist_ok=True)
     sweep(parts)
-    path = parts / PLAN
+    path, hashes = parts / PLAN, json.dumps(images.hashes())
     if path.exists():
         other, mine = asdict(read_plan(path)), asdict(plan)
         if other != mine:
@@ -172,8 +192,12 @@ def _claim(parts: Path, plan: Plan) -> None:
             raise NB201Error(
                 f"{parts} holds parts of another plan ({', '.join(differing)} differ); choose another name"
             )
-        return
-    write_text(path, json.dumps(asdict(plan)))
+        if (known := parts / IMAGES).exists() and known.read_text(encoding="utf-8") != hashes:
+            raise NB201Error(
+                f"{parts} holds parts that were trained on other images of {plan.dataset}; choose another name"
+            )
+    write_text(parts / IMAGES, hashes)
+    write_text(path, json.dumps(asdict(plan), default=lambda number: number.item()))
 
 
 def _device_name(device: str) -> str:

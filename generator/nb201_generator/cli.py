@@ -27,7 +27,7 @@ def generate(
     trials: Annotated[int, typer.Option(help="Repeat trainings, 1 to 3.")] = 1,
     first_trial: Annotated[int, typer.Option(help="Number of the first of them, to extend a table by others.")] = 1,
     dedupe: Annotated[bool, typer.Option(help="Train one cell of each class of exactly equal ones.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto, what this machine has.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, tf32 or bfloat16.")] = "float32",
     channels_last: Annotated[bool, typer.Option(help="Lay images and weights out channels last.")] = False,
     compiled: Annotated[str, typer.Option("--compile", help="no, yes, or cuda-graphs.")] = "no",
@@ -49,6 +49,8 @@ def generate(
     except ImportError as error:
         raise NB201Error(f"generating needs {error.name}: pip install 'nb201-env[generator]'") from None
 
+    if device == "auto" and engine != "local":
+        raise NB201Error("name the --device: what this machine has is not what the cluster has")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     start, stop = _numbers(cells, ":", "--cells must be a:b")

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from nb201_env import Cell
-from nb201_generator.images import load_images
+from nb201_env.integrations.devices import checked_device, one_thread
 from nb201_generator.plan import Plan
 from nb201_generator.timing import time_cell
 from nb201_generator.train import arithmetic, keep_freed_memory, train
@@ -28,38 +28,40 @@ def _peak_memory(device: str) -> str:
     return f"; peak memory {peak / 1e6:,.0f} MB a process"
 
 
+@one_thread()
 def describe(plan: Plan, jobs: int, shard: tuple[int, int]) -> str:
     """Cells, blocks, steps, memory, and the time that a short timing on this device foretells, in two lines."""
-    torch.set_num_threads(1)
     keep_freed_memory()
-    images, recipe, blocks = load_images(plan.dataset, plan.data), plan.settings(), plan.blocks()[shard[0] :: shard[1]]
+    checked_device(plan.device)
+    images, recipe, blocks = plan.images(), plan.settings(), plan.blocks()[shard[0] :: shard[1]]
+    if not blocks:
+        return f"shard {shard[0]}/{shard[1]} has no block: there is nothing to train in it"
     steps = -(-len(images.splits["train"].labels) // recipe.batch_size) * recipe.epochs
     sample = [Cell(index) for index in blocks[0].cells]
-    began = time.perf_counter()
-    train(
-        sample,
-        images,
-        replace(recipe, epochs=1),
-        blocks[0].seed,
-        plan.device,
-        plan.precision,
-        plan.channels_last,
-        plan.compiled,
-    )
-    epoch = time.perf_counter() - began
+    how = plan.device, plan.precision, plan.channels_last, plan.compiled
+
+    def seconds(epochs: int) -> float:
+        began = time.perf_counter()
+        train(sample, images, replace(recipe, epochs=epochs), blocks[0].seed, *how)
+        return time.perf_counter() - began
+
+    seconds(1)  # what is slow the first time alone
+    one, two = seconds(1), seconds(2)
+    epoch = max(two - one, 0.0)  # without what every block has once: a network, its compilation, the test split
     few = sample[:5]
     began = time.perf_counter()
     with arithmetic(plan.precision, torch.device(plan.device)):
         for cell in few:
             time_cell(cell, images.num_classes, images.size, recipe, torch.device(plan.device))
     alone = (time.perf_counter() - began) / len(few)
-    training = epoch * recipe.epochs * len(blocks) / jobs
-    timing = alone * sum(len(block.cells) for block in blocks) / jobs
+    rounds = -(-len(blocks) // jobs)
+    training = (one + epoch * (recipe.epochs - 1)) * rounds
+    timing = alone * len(sample) * rounds
     return (
         f"{len(plan.trained())} cells x {plan.trials} trials: here {len(blocks)} blocks of up to {len(sample)} cells, "
         f"{steps} steps each{_peak_memory(plan.device)}\n"
         f"about {_duration(training)} of training and {_duration(timing)} of timing each cell alone, with {jobs} "
-        f"process{'es' * (jobs > 1)} on {plan.device}, by one epoch of the first block and {len(few)} cells timed"
+        f"process{'es' * (jobs > 1)} on {plan.device}, by four epochs of the first block and {len(few)} cells timed"
     )
 
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from nb201_env import NB201Error
 from nb201_env.files import read_npz
+from nb201_env.tables.schema import MAX_IMAGE_SIZE, NAME
 
 SPLITS = ("train", "valid", "test")
 
@@ -108,6 +109,9 @@ def _image_set(name: str, images: npt.NDArray[Any], labels: npt.NDArray[Any], si
 def _normalised(name: str, splits: dict[str, Split]) -> ImageSet:
     train = splits["train"].images
     mean, std = train.mean(axis=(0, 2, 3), dtype=np.float64), train.std(axis=(0, 2, 3), dtype=np.float64)
+    if not min(std) > 0.0:
+        flat = ("red", "green", "blue")[int(np.argmin(std))]
+        raise NB201Error(f"{name}: the {flat} channel of the training images has one value: it cannot be normalised")
     num_classes = int(max(split.labels.max() for split in splits.values())) + 1
     return ImageSet(name, num_classes, splits, tuple(mean.tolist()), tuple(std.tolist()))
 
@@ -273,6 +277,10 @@ def _coloured(
 
 
 def _from_npz(path: Path) -> ImageSet:
+    if not NAME.fullmatch(path.stem):
+        raise NB201Error(
+            f"{path} gives the data set its name: call the file by letters, digits, spaces and _ . + - alone"
+        )
     arrays = read_npz(path, MAX_BYTES)
     if missing := {f"{split}_{what}" for split in SPLITS for what in ("images", "labels")} - set(arrays):
         raise NB201Error(f"{path} has no array {min(missing)!r}; it has {', '.join(sorted(arrays))}")
@@ -299,7 +307,9 @@ def _checked_split(path: Path, split: str, arrays: dict[str, Any]) -> tuple[npt.
     images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
     square = images.ndim == 4 and images.shape[1] == 3 and images.shape[2] == images.shape[3] and images.size > 0
     whole = labels.dtype.kind in "iu" and labels.shape == images.shape[:1]
-    if not square or images.shape[2] % 4 or images.dtype.kind not in "fiu" or not whole or labels.min() < 0:
+    labelled = whole and labels.size > 0 and labels.min() >= 0 and labels.max() < 2**31  # before a cast to others
+    fits = square and images.shape[2] % 4 == 0 and images.shape[2] <= MAX_IMAGE_SIZE and images.dtype.kind in "fiu"
+    if not fits or not labelled:
         raise NB201Error(
             f"{path}: {split}_images must be (n, 3, size, size) with size a multiple of 4 and {split}_labels (n,) "
             f"whole numbers from 0, got {images.dtype} {images.shape} and {labels.dtype} {labels.shape}"

@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from nb201_env import NUM_CELLS, NB201Error, checks
-from nb201_env.integrations.devices import checked_device
 from nb201_env.space.isomorphism import representatives
 from nb201_generator.blocks import blocks_of
 from nb201_generator.images import ImageSet, load_images
@@ -17,6 +16,9 @@ from nb201_generator.train import COMPILED, PRECISIONS
 
 PLAN = "plan.json"
 """Name of the file beside the parts that says whose they are."""
+
+IMAGES = "images.json"
+"""Name of the file beside it with the hashes of the images that they are trained on."""
 
 TRIAL_SEEDS = (777, 888, 999)
 """Seeds of the trials, in order: those of NAS-Bench-201."""
@@ -38,7 +40,8 @@ class Plan:
         device: that trains and is timed.
         data: folder with the archives, for data sets that are read from them.
         precision: of the arithmetic, see `nb201_generator.train.PRECISIONS`.
-        channels_last: whether activations are laid out with the channels innermost.
+        channels_last: whether images, weights and what goes from block to block are laid out with the channels
+            innermost; within a fused cell, what is gathered for an op is not.
         compiled: whether steps are compiled, see `nb201_generator.train.COMPILED`.
         weights: whether the table keeps the weights after the last epoch.
     """
@@ -59,7 +62,7 @@ class Plan:
     weights: bool = False
 
     def check(self) -> None:
-        """Raise NB201Error for a plan that cannot be carried out."""
+        """Raise NB201Error for a plan that cannot be carried out, on whatever machine."""
         for name in ("dataset", "device"):
             checks.text(name, getattr(self, name), "digits" if name == "dataset" else "cpu")
         checks.one_of("recipe", self.recipe, tuple(RECIPES))
@@ -77,7 +80,6 @@ class Plan:
         checks.truth("weights", self.weights)
         if self.data is not None:
             checks.text("data", self.data, "archives")
-        checked_device(self.device)
 
     def settings(self) -> Recipe:
         """The recipe."""
@@ -85,6 +87,20 @@ class Plan:
         if self.epochs is None:
             return recipe
         return replace(recipe, name=f"{self.epochs}ep-{recipe.name}", epochs=self.epochs)
+
+    def images(self) -> ImageSet:
+        """The data set, read once.
+
+        Raises:
+            NB201Error: if it cannot be read, or the recipe cannot train on it.
+        """
+        found, recipe = images_of(self.dataset, self.data), self.settings()
+        if found.size == 4 and len(found.splits["train"].labels) % recipe.batch_size == 1:
+            raise NB201Error(
+                f"{found.name}: the last batch of an epoch is one image of 4x4 pixels, one value a channel "
+                "where batch norm needs more; leave an image out"
+            )
+        return found
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -116,9 +132,15 @@ class Block:
         return f"{self.seed}-{self.number:05d}.npz"
 
 
-@lru_cache(maxsize=2)
 def images_of(name: str, folder: str | None) -> ImageSet:
-    """The data set of a name, read once."""
+    """The data set of a name, read once; an `.npz` again when it has changed."""
+    path = Path(name)
+    changed = path.stat() if name.endswith(".npz") and path.is_file() else None
+    return _images_of(name, folder, changed and (changed.st_size, changed.st_mtime_ns))
+
+
+@lru_cache(maxsize=2)
+def _images_of(name: str, folder: str | None, version: object) -> ImageSet:
     return load_images(name, folder)
 
 
@@ -140,5 +162,11 @@ def read_plan(path: Path) -> Plan:
 
 
 def parts_of(out: Path) -> Path:
-    """The folder of parts of a table that is being made."""
+    """The folder of parts of a table that is being made.
+
+    Raises:
+        NB201Error: if the table has no name.
+    """
+    if not out.name:
+        raise NB201Error(f"a table's name ends in .zarr (a folder) or .zarr.zip (an archive), got {str(out)!r}")
     return out.with_name(out.name + ".parts")

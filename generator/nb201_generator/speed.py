@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 import torch
 
 from nb201_env import Cell
+from nb201_env.integrations.devices import checked_device, one_thread
 from nb201_env.space import all_macs
 from nb201_generator.fused import FusedNetwork, loss_of
 from nb201_generator.network import Network
-from nb201_generator.plan import Plan, images_of
+from nb201_generator.plan import Plan
 from nb201_generator.timing import wait
 from nb201_generator.train import arithmetic, compile_network, keep_freed_memory
 
@@ -26,9 +27,8 @@ FLOPS_A_MAC = 6
 
 def measured(plan: Plan) -> Iterator[str]:
     """Lines of what was measured: of the plan's first block, with its batch size and arithmetic, on random images."""
-    torch.set_num_threads(1)
     keep_freed_memory()
-    images, recipe, device = images_of(plan.dataset, plan.data), plan.settings(), torch.device(plan.device)
+    images, recipe, device = plan.images(), plan.settings(), checked_device(plan.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "one thread of the CPU"
     options = f"{plan.precision}, channels last: {plan.channels_last}, compiled: {plan.compiled}"
     yield f"{name}, PyTorch {torch.__version__}, {options}"
@@ -49,7 +49,7 @@ def measured(plan: Plan) -> Iterator[str]:
             loss(forward(batch), labels).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
-        with arithmetic(plan.precision, device):
+        with one_thread(), arithmetic(plan.precision, device):
             return _median_seconds(step, device)
 
     fused = seconds(FusedNetwork(cells, images.num_classes, *network), loss_of)

@@ -10,10 +10,10 @@ from nb201_env.errors import NB201Error
 
 
 def checked_device(name: str) -> Any:
-    """The `torch.device` of a name.
+    """The `torch.device` of a name, of the CPU or a CUDA device that is there.
 
     Raises:
-        NB201Error: if there is none, or it is a CUDA device and PyTorch sees none.
+        NB201Error: if it is another, or a CUDA device that PyTorch does not see.
     """
     import torch
 
@@ -21,8 +21,10 @@ def checked_device(name: str) -> Any:
         device = torch.device(name)
     except RuntimeError:
         raise NB201Error(f"unknown device {name!r}; use cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise NB201Error(f"device {name!r}: this PyTorch sees no CUDA device; use cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise NB201Error(f"unknown device {name!r}; use cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise NB201Error(f"device {name!r}: this PyTorch sees {torch.cuda.device_count() or 'no'} CUDA device; use cpu")
     return device
 
 

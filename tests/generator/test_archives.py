@@ -67,19 +67,30 @@ def test_cifar10(data):
     assert np.array_equal(np.rint(255 * full.splits["train"].images[0]).ravel(), first)
 
 
-def test_cifar100_and_imagenet_are_halved_by_the_official_list_or_a_seed(data):
+def test_cifar100_and_imagenet_are_halved_by_the_official_list_or_a_seed(data, monkeypatch):
     drawn = load_images("cifar100", str(data))
     assert [len(drawn.splits[name].labels) for name in ("train", "valid", "test")] == [200, 100, 100]
     assert "seed 201" in drawn.split_source
-    lists = {"xvalid": ["int", ["1", "3"]], "xtest": ["int", ["0", "2", "4"]]}
-    (data / "cifar100-test-split.txt").write_text(json.dumps(lists))
-    official = load_images("cifar100", str(data))
-    assert official.splits["valid"].labels.tolist() == [1, 3]
-    assert official.splits["test"].labels.tolist() == [0, 2, 4]
-    assert official.split_source == "official: cifar100-test-split.txt"
-    (data / "cifar100-test-split.txt").write_text(json.dumps({"xvalid": [5000], "xtest": [0]}))
-    with pytest.raises(NB201Error, match="xvalid has indices outside 0 to 199"):
-        load_images("cifar100", str(data))
+    odd, even = list(range(1, 200, 2)), list(range(0, 200, 2))
+    listed = data / "cifar100-test-split.txt"
+    listed.write_text(json.dumps({"xvalid": ["int", list(map(str, odd))], "xtest": ["int", list(map(str, even))]}))
+    found = load_images("cifar100", str(data))
+    assert found.splits["valid"].labels.tolist() == [one % 100 for one in odd]
+    assert found.splits["test"].labels.tolist() == [one % 100 for one in even]
+    assert found.split_source == "as listed: cifar100-test-split.txt"
+    monkeypatch.setitem(archives.OFFICIAL_SUMS, "cifar100", (sum(odd), sum(even)))
+    assert load_images("cifar100", str(data)).split_source == "official: cifar100-test-split.txt"
+    for valid, said in (
+        ([5000], "xvalid has indices outside 0 to 199"),
+        ([0], "must halve the 200 images"),
+        ([1] * 100, "must halve the 200 images"),
+        ("0123", "no split list"),
+        ([1.9, True], "no split list"),
+    ):
+        listed.write_text(json.dumps({"xvalid": valid, "xtest": even}))
+        with pytest.raises(NB201Error, match=said):
+            load_images("cifar100", str(data))
+    listed.unlink()
     imagenet = load_images("ImageNet16-120", str(data))
     assert (imagenet.size, imagenet.num_classes) == (16, 120)
     assert len(imagenet.splits["train"].labels) == 10 * 240
@@ -93,6 +104,19 @@ def test_a_packed_archive_is_read_as_it_is(data, tmp_path):
     (tmp_path / "packed.tar.gz").rename(tmp_path / "other" / "cifar-10-python.tar.gz")
     packed, unpacked = (load_images("cifar10", str(folder)) for folder in (tmp_path / "other", data))
     assert packed.hashes() == unpacked.hashes()
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", "10 bytes", "a half"])
+def test_a_download_that_broke_off_is_said(data, tmp_path, content):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    with tarfile.open(folder / "whole.tar.gz", "w:gz") as tar:
+        tar.add(data / "cifar-10-batches-py", "cifar-10-batches-py")
+    whole = (folder / "whole.tar.gz").read_bytes()
+    cut = {"10 bytes": whole[:10], "a half": whole[: len(whole) // 2]}.get(content, content)
+    (folder / "cifar-10-python.tar.gz").write_bytes(cut)
+    with pytest.raises(NB201Error, match=r"is no complete archive \(\w+\); download it again"):
+        load_images("cifar10", str(folder))
 
 
 def test_what_is_missing_changed_or_foreign(data):

@@ -1,15 +1,18 @@
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nb201_env import ALL_OPS, NUM_CELLS, NB201Error, Oracle, TableFormatError, open_table
+from nb201_env import ALL_OPS, NUM_CELLS, Cell, NB201Error, Oracle, TableFormatError, open_table
 from nb201_env.space import all_params
 from nb201_env.space.isomorphism import representatives
 from nb201_env.tables.join import join_tables
@@ -20,6 +23,7 @@ pytest.importorskip("sklearn")
 from nb201_generator.assemble import merge  # noqa: E402
 from nb201_generator.blocks import blocks_of, reed_solomon_blocks  # noqa: E402
 from nb201_generator.campaign import ATTEMPTS, generate  # noqa: E402
+from nb201_generator.estimate import describe  # noqa: E402
 from nb201_generator.images import load_images  # noqa: E402
 from nb201_generator.plan import TRIAL_SEEDS, Plan  # noqa: E402
 from nb201_generator.recipe import RECIPES, Recipe  # noqa: E402
@@ -36,8 +40,8 @@ def tiny(tmp_path_factory):
     return str(path)
 
 
-def write_tiny(path):
-    rng = np.random.default_rng(0)
+def write_tiny(path, seed=0):
+    rng = np.random.default_rng(seed)
     arrays = {}
     for split, count in (("train", 64), ("valid", 40), ("test", 40)):
         labels = rng.integers(3, size=count)
@@ -248,6 +252,71 @@ def test_another_plan_and_an_existing_table_are_refused(tiny, whole, tmp_path):
         merge([tmp_path / "nothing.zarr"], tmp_path / "y.zarr")
 
 
+def test_parts_of_other_images_are_not_mixed(tiny, tmp_path):
+    path, few = tmp_path / "c.npz", {"trials": 1, "start": 100, "stop": 103, "epochs": 1}
+    path.write_bytes(Path(tiny).read_bytes())
+    assert generate(plan_of(str(path), **few), tmp_path / "t.zarr", shard=(0, 2)) == []
+    write_tiny(path, seed=1)
+    with pytest.raises(NB201Error, match="were trained on other images"):
+        generate(plan_of(str(path), **few), tmp_path / "t.zarr", shard=(1, 2))
+    with pytest.raises(TableFormatError, match="was trained on other images than"):
+        merge([tmp_path / "t.zarr"], tmp_path / "u.zarr")
+
+
+def test_another_table_in_the_place_leaves_the_parts(tiny, whole, tmp_path):
+    out, few = tmp_path / "t.zarr", {"trials": 1, "start": 100, "stop": 103, "epochs": 1}
+    assert generate(plan_of(tiny, **few), out, shard=(0, 2)) == []
+    shutil.copytree(whole, out)
+    with pytest.raises(NB201Error, match="exists already"):
+        generate(plan_of(tiny, **few), out)
+    assert (tmp_path / "t.zarr.parts" / "plan.json").exists()
+
+
+def test_a_call_that_ended_between_table_and_parts_is_finished(tiny, tmp_path):
+    out, plan = tmp_path / "t.zarr", plan_of(tiny, trials=1, start=100, stop=103, epochs=1)
+    assert generate(plan, out, shard=(0, 2)) == []
+    merge([out], out)
+    assert generate(plan, out) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["t.zarr"]
+
+
+def test_parts_of_a_device_that_is_not_here_are_merged(tiny, tmp_path):
+    plan = plan_of(tiny, trials=1, start=100, stop=103, epochs=1)
+    generate(plan, tmp_path / "t.zarr", shard=(0, 2))
+    stored = tmp_path / "t.zarr.parts" / "plan.json"
+    stored.write_text(stored.read_text().replace('"cpu"', '"cuda:7"'))
+    merge([tmp_path / "t.zarr"], tmp_path / "u.zarr")
+    assert open_table(tmp_path / "u.zarr").verify() == []
+    with pytest.raises(NB201Error, match="CUDA device; use cpu"):
+        generate(replace(plan, device="cuda:7"), tmp_path / "v.zarr")
+
+
+def test_a_part_of_other_shapes_is_damaged(tiny, tmp_path):
+    generate(plan_of(tiny, trials=1, start=100, stop=103, epochs=1), tmp_path / "t.zarr", shard=(0, 2))
+    (part,) = (tmp_path / "t.zarr.parts").glob("*.npz")
+    arrays = dict(np.load(part))
+    for name, value in (("valid/correct", np.float64(12.7)), ("train_step", np.float64(1.0))):
+        np.savez(part, **{**arrays, name: value})
+        with pytest.raises(TableFormatError, match="is damaged"):
+            merge([tmp_path / "t.zarr"], tmp_path / "u.zarr")
+
+
+def test_numbers_of_numpy_make_the_same_plan(tiny, tmp_path):
+    few = {"trials": np.int64(1), "start": np.int64(100), "stop": np.int64(103), "dedupe": np.bool_(False)}
+    assert generate(plan_of(tiny, **few, epochs=1), tmp_path / "t.zarr", shard=(0, 2)) == []
+    assert generate(plan_of(tiny, trials=1, start=100, stop=103, epochs=1), tmp_path / "t.zarr") == []
+
+
+def test_a_forecast_is_near_and_an_empty_shard_is_said(tiny):
+    assert "has no block" in describe(plan_of(tiny, start=0, stop=5), 1, (8, 9))
+    assert "by four epochs of the first block" in describe(plan_of(tiny, start=0, stop=5), 64, (0, 1))
+
+
+def test_no_name_is_no_table(tiny):
+    with pytest.raises(NB201Error, match="a table's name ends in"):
+        generate(plan_of(tiny), "")
+
+
 def test_an_oracle_over_a_part_of_the_space_is_refused(whole):
     with pytest.raises(NB201Error, match="15565 of 15625 cells have no value"):
         Oracle.open(whole, "colours", max_queries=5)
@@ -315,6 +384,9 @@ def test_crops_of_an_eighth_of_the_image():
     assert RECIPES["12ep"].settings(16)["crop_padding"] == 2
 
 
+NO_BLUE = np.array([1.0, 1.0, 0.0])[:, None, None]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -326,6 +398,11 @@ def test_crops_of_an_eighth_of_the_image():
         ({"train_labels": np.full(64, 10**6)}, "train_labels go up to 1000000"),
         ({"train_labels": np.zeros(64)}, "whole numbers"),
         ({"train_labels": np.full(64, -1)}, "whole numbers"),
+        ({"train_labels": np.full(64, 2**64 - 100, np.uint64)}, "whole numbers"),
+        (
+            {"train_images": np.arange(64 * 192.0).reshape(64, 3, 8, 8) * [[[[1.0]], [[1.0]], [[0.0]]]]},
+            "the blue channel",
+        ),
         ({"test_images": np.zeros((0, 3, 8, 8)), "test_labels": np.zeros(0, int)}, "must be"),
         ({"train_images": np.array(["a"] * 64)}, "must be"),
     ],
@@ -335,6 +412,23 @@ def test_images_that_are_not_what_they_should_be(tiny, tmp_path, changes, messag
         np.savez(tmp_path / "odd.npz", **{**file, **changes})
     with pytest.raises(NB201Error, match=message):
         load_images(str(tmp_path / "odd.npz"))
+
+
+def test_a_name_that_no_data_set_may_have_is_refused_before_anything_is_trained(tiny, tmp_path):
+    (tmp_path / "my set (1).npz").write_bytes(Path(tiny).read_bytes())
+    with pytest.raises(NB201Error, match="call the file by letters"):
+        load_images(str(tmp_path / "my set (1).npz"))
+
+
+def test_ops_that_reach_no_output_end_as_in_a_net_alone(tiny):
+    dead, live = Cell.parse("|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"), Cell(4567)
+    kept = []
+    for cells in ([dead], [dead, live]):
+        train(cells, load_images(tiny), replace(RECIPES["mini"], epochs=2, weight_decay=0.1), 777,
+              keep=lambda network: kept.append(network.state_dicts()[0]))  # fmt: skip
+    assert set(kept[0]) == set(kept[1])
+    for name, one in kept[0].items():
+        torch.testing.assert_close(one, kept[1][name], rtol=1e-3, atol=1e-4)
 
 
 def test_augmentation():
