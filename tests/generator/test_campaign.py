@@ -421,7 +421,7 @@ def test_a_name_that_no_data_set_may_have_is_refused_before_anything_is_trained(
 
 
 def test_ops_that_reach_no_output_end_as_in_a_net_alone(tiny):
-    dead, live = Cell.parse("|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"), Cell(4567)
+    dead, live = Cell.parse("|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"), Cell.parse([3] * 6)
     kept = []
     for cells in ([dead], [dead, live]):
         train(cells, load_images(tiny), replace(RECIPES["mini"], epochs=2, weight_decay=0.1), 777,
