@@ -41,6 +41,19 @@ def in_folder(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def as_file(path: str | os.PathLike[str]) -> Path:
+    """A path that a file can take the place of.
+
+    Raises:
+        NB201Error: if a folder or a link is there.
+    """
+    path = Path(path)
+    if path.is_dir() or path.is_symlink():
+        what = "a link, which a file would replace" if path.is_symlink() else "a folder"
+        raise NB201Error(f"cannot write {path}: it is {what}; name a file")
+    return path
+
+
 @contextmanager
 def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     """Be the only process that writes a path, and remove what killed ones left unfinished.
@@ -136,12 +149,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A name to write a file under that takes the path's place, flushed to disk, if nothing goes wrong.
 
     Raises:
-        NB201Error: if a folder or a link is in that place, or what `in_folder` refuses.
+        NB201Error: as `in_folder` and `as_file`.
     """
-    path = in_folder(path)
-    if path.is_dir() or path.is_symlink():
-        what = "a link, which a file would replace" if path.is_symlink() else "a folder"
-        raise NB201Error(f"cannot write {path}: it is {what}; name a file")
+    path = as_file(in_folder(path))
     fragment = unfinished(path)
     try:
         yield fragment
@@ -158,7 +168,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     Raises:
         NB201Error: if another process writes it, or its folder is not there.
     """
-    with locked(path), replacing(path) as fragment:
+    with locked(as_file(path)), replacing(path) as fragment:
         fragment.write_text(text, encoding="utf-8")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -117,7 +116,7 @@ def bench(
         setups = _protocol_setups(protocol, where, given)
     if runs is None:
         runs = DEFAULT_RUNS if protocol is None else PROTOCOLS[protocol].runs
-    names = [*(agent or ()), *(_BETWEEN_AGENTS.split(agents) if agents else ())]
+    names = [*(agent or ()), *(_agents_of(agents) if agents else ())]
     with open_engine(engine, address) as run_tasks, progress_bar("starting") as progress:
         run_bench(names, setups, runs, out, seed=seed, jobs=jobs, progress=progress, engine=run_tasks)
     recipe = None if protocol is None else PROTOCOLS[protocol].final_recipe
@@ -141,8 +140,16 @@ def _protocol_setups(name: str, table: str | None, given: Sequence[str]) -> list
     return setups
 
 
-_BETWEEN_AGENTS = re.compile(r",(?![^(]*\))")
-"""Commas, but for those within brackets."""
+def _agents_of(text: str) -> list[str]:
+    """Names between commas, but for those within brackets."""
+    names, depth = [""], 0
+    for sign in text:
+        depth += (sign == "(") - (sign == ")")
+        if sign == "," and depth <= 0:
+            names.append("")
+        else:
+            names[-1] += sign
+    return names
 
 
 def _budgets(text: str | None, names: Sequence[str]) -> dict[str, float | None]:

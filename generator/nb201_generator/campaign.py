@@ -192,7 +192,10 @@ def _claim(parts: Path, plan: Plan, images: ImageSet) -> None:
             raise NB201Error(
                 f"{parts} holds parts of another plan ({', '.join(differing)} differ); choose another name"
             )
-        if (known := parts / IMAGES).exists() and known.read_text(encoding="utf-8") != hashes:
+        known = parts / IMAGES
+        if not known.exists() and any(parts.glob("*.npz")):
+            raise NB201Error(f"{parts} holds parts of an earlier version, which do not say their images; remove it")
+        if known.exists() and known.read_text(encoding="utf-8") != hashes:
             raise NB201Error(
                 f"{parts} holds parts that were trained on other images of {plan.dataset}; choose another name"
             )

@@ -15,7 +15,6 @@ import numpy as np
 
 from nb201_env.errors import NB201Error
 from nb201_env.space import NUM_CELLS, Cell
-from nb201_env.tables.curves import Curves
 from nb201_env.tables.official import RECIPES, SOURCES
 from nb201_env.tables.schema import MISSING_COUNT
 from nb201_env.tables.table import Table
@@ -63,6 +62,7 @@ class Runs:
             raise NB201Error(
                 f"{curves.path} of table {table.name!r} holds only means over trials: nats_bench answers by trial"
             )
+        self._knows_seeds = curves.trial_seeds is not None
         self.seeds = list(range(curves.num_trials)) if curves.trial_seeds is None else list(curves.trial_seeds)
         self._present = present = counts != MISSING_COUNT[counts.dtype.name]
         # Few sets of trials occur; each cell has the number of its own.
@@ -133,19 +133,23 @@ class Runs:
             return None
         loss = accuracy = None
         if curves is not None:
-            correct, loss = curves.stored("correct", epoch), self._by_seed(curves, curves.stored("loss", epoch))
+            correct, loss = curves.stored("correct", epoch), self._by_trial(split, curves.stored("loss", epoch))
             if correct is not None:
                 there = correct != MISSING_COUNT[correct.dtype.name]
-                accuracy = self._by_seed(curves, np.where(there, 100.0 * correct / curves.images, np.nan))
+                accuracy = self._by_trial(split, np.where(there, 100.0 * correct / curves.images, np.nan))
         return loss, accuracy, self._seconds(self._seconds_path(name), epoch)[1]
 
-    def _by_seed(self, curves: Curves, values: Any) -> Any:
-        """Values of a split by `self.seeds`, NaN where missing: its trials may be others, or in another order."""
-        seeds = list(range(curves.num_trials)) if curves.trial_seeds is None else list(curves.trial_seeds)
-        if values is None or seeds == self.seeds:
+    def _by_trial(self, split: str, values: Any) -> Any:
+        """Values (trials, …) of a split in the order of `self.seeds`, NaN where it has not such a trial."""
+        if values is None:
+            return None
+        known = self.table.column(self.source.dataset, split=split, **self._nets).trial_seeds
+        own: Sequence[int] = range(len(values)) if known is None or not self._knows_seeds else known
+        wanted = range(len(self.seeds)) if known is None or not self._knows_seeds else self.seeds
+        if list(own) == list(wanted):
             return values
-        nothing = np.full(NUM_CELLS, np.nan)
-        return np.stack([values[seeds.index(seed)] if seed in seeds else nothing for seed in self.seeds])
+        nothing = np.full(values.shape[1:], np.nan)
+        return np.stack([values[list(own).index(one)] if one in own else nothing for one in wanted])
 
     def _seconds_path(self, name: str) -> str:
         return (
@@ -156,6 +160,8 @@ class Runs:
         """Seconds of one epoch and of all through it, each (trials or 1, 15625), None if the table does not say."""
         if path in self.table:
             seconds = self.table.array(path)
+            if path.endswith("/eval_seconds") and len(seconds) > 1:
+                seconds = self._by_trial(path.split("/")[-2], seconds)
             if seconds.shape[1] == 1:
                 return seconds[:, 0], _repeated_sum(seconds[:, 0], epoch)
             return seconds[:, epoch - 1], np.cumsum(seconds[:, :epoch], axis=1)[:, -1]
@@ -320,18 +326,19 @@ class ArchResults:
         self, dataset: str, setname: str, iepoch: int | None = None, is_random: bool | int = False
     ) -> Metric:
         """Loss, accuracy and seconds on a split: of a random seed (True), the mean (False) or one seed."""
-        results = self._results(dataset)
-        found = [
-            result.get_train(iepoch) if setname == "train" else result.get_eval(setname, iepoch) for result in results
-        ]
+        results, seeds = self._results(dataset), self.dataset_seed[dataset]
+
+        def metric(result: ResultsCount) -> Metric:
+            return result.get_train(iepoch) if setname == "train" else result.get_eval(setname, iepoch)
+
         if is_random is True:
-            return found[random.randint(0, len(found) - 1)]
+            return metric(results[random.randint(0, len(results) - 1)])
         if is_random is False:
-            return {key: _mean_or_none([metric[key] for metric in found]) for key in found[0]}
-        seeds = self.dataset_seed[dataset]
+            found = [metric(result) for result in results]
+            return {key: _mean_or_none([one[key] for one in found]) for key in found[0]}
         if is_random not in seeds:
             raise ValueError(f"can not find random seed ({is_random}) from {seeds}")
-        return found[seeds.index(is_random)]
+        return metric(results[seeds.index(is_random)])
 
     def metric_or_none(self, dataset: str, setname: str) -> Metric | None:
         """Mean metrics of the last epoch, None where the table does not have that split's accuracy."""

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from nb201_env.errors import MissingDataError, NB201Error
 from nb201_env.explore.pack import Packed, pack, pack_shares
-from nb201_env.files import in_folder, write_text
+from nb201_env.files import as_file, in_folder, write_text
 from nb201_env.space import ALL_OPS, EDGES, OPS
 from nb201_env.tables.curves import Curves
 from nb201_env.tables.schema import MISSING_COUNT
@@ -60,7 +60,7 @@ def write_page(table: Table, out: str | os.PathLike[str]) -> int:
     """
     if Path(out).is_dir():
         raise NB201Error(f"cannot write {os.fspath(out)!r}: it is a folder; name a file such as explore.html")
-    in_folder(out)
+    as_file(in_folder(out))
     write_text(out, page(table))
     return os.path.getsize(out)
 

@@ -61,7 +61,10 @@ def _write(writer: TableWriter, path: str, nodes: Nodes) -> None:
     is_array = hasattr(node, "shape")
     for table, other in others:
         if hasattr(other, "shape") != is_array:
-            raise NB201Error(f"{table.path}: {path} is a column there and a recipe in another table; rename the column")
+            has_column = first if is_array else table
+            raise NB201Error(
+                f"{has_column.path}: {path} is a column there and a recipe in another table; rename the column"
+            )
     if not others:
         parent = nodes[path.rpartition("/")[0]] if "/" in path else []
         if is_array and path.endswith(_BY_TRIAL) and len(parent) > 1:

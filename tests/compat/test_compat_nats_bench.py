@@ -269,8 +269,9 @@ def uneven(tmp_path_factory):
         writer.add_training("cifar100", "200ep", "full", epochs=200)
         where = "cifar100", "200ep", "full"
         writer.add_split(*where, "valid", images=5_000, epochs=[50, 200], trial_seeds=[777, 888], correct=valid)
-        writer.add_split(*where, "test", images=5_000, epochs=[200], trial_seeds=[888],
-                         correct=np.full((1, 1, NUM_CELLS), 1_000))  # fmt: skip
+        seconds = np.arange(8.0, 10.0)[:, None, None] * np.ones(NUM_CELLS)
+        writer.add_split(*where, "test", images=5_000, epochs=[200], trial_seeds=[888, 999], eval_seconds=seconds,
+                         correct=np.full((2, 1, NUM_CELLS), 1_000))  # fmt: skip
     return create(str(path), "tss")
 
 
@@ -288,6 +289,10 @@ def test_what_a_run_lacks_is_left_out(uneven):
 def test_a_seed_has_its_own_accuracies(uneven):
     found = {seed: uneven.get_more_info(3, "cifar100", None, "200", seed) for seed in (777, 888)}
     assert found[888]["test-accuracy"] == 20.0
+    assert found[888]["test-all-time"] == 200 * 8.0
+    results = uneven.query_meta_info_by_index(3, "200")
+    assert results.get_metrics("cifar100", "x-test", None, 888)["accuracy"] == 20.0
+    assert uneven.get_cost_info(3, "cifar100", "200")["T-x-test@total"] is not None
     assert "test-accuracy" not in found[777]
     assert "test-accuracy" not in uneven.get_more_info(3, "cifar100", None, "200", False)
 

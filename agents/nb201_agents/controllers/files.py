@@ -79,6 +79,12 @@ def read_controller(path: Path) -> Controller:
     return Controller(policy.eval(), recipe, fingerprints)
 
 
+def is_of(controller: Controller, recipe: Recipe) -> bool:
+    """Whether a controller is what a recipe comes to with the tables as they are."""
+    same = json.dumps(asdict(controller.recipe)) == json.dumps(asdict(recipe))
+    return same and dict(controller.fingerprints) == _fingerprints(recipe)
+
+
 def read_checkpoint(path: Path, recipe: Recipe, device: str) -> Training:
     """The training that a checkpoint is of.
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from nb201_agents.controllers.files import read_checkpoint, read_controller, write_checkpoint, write_controller
+from nb201_agents.controllers.files import is_of, read_checkpoint, read_controller, write_checkpoint, write_controller
 from nb201_agents.controllers.ppo import Recipe, Training
 from nb201_agents.searcher import require
 from nb201_env import NB201Error, checks
-from nb201_env.files import locked, replacing
+from nb201_env.files import as_file, locked, replacing
 from nb201_env.integrations.devices import checked_device
 from nb201_env.integrations.engines import Engine
 from nb201_env.parallel import in_order, run_tasks
@@ -51,7 +51,7 @@ def pretrain(
     checked_device(device)
     if out.suffix != SUFFIX:
         raise NB201Error(f"a controller's name ends in {SUFFIX}, got {out}")
-    if out.exists():
+    if as_file(out).exists():
         raise NB201Error(f"{out} exists already; remove it, or name another --out")
     checkpoint = out.with_name(out.name + CHECKPOINT)
     with locked(out), _logger(tensorboard) as log:
@@ -117,7 +117,7 @@ def pretrain_all(
 
 def _pretrain_one(task: tuple[Recipe, Path, str, str | None]) -> Path:
     recipe, out, device, tensorboard = task
-    if not out.exists() or asdict(read_controller(out).recipe) != asdict(recipe):
+    if not out.exists() or not is_of(read_controller(out), recipe):
         pretrain(recipe, out, device, tensorboard)
     return out
 

@@ -23,7 +23,7 @@ from nb201_agents.harness.run import check_agent, is_made_as_arrays, origins, ru
 from nb201_agents.harness.setup import Setup
 from nb201_agents.searcher import make_agent
 from nb201_env import Evaluation, NB201Error, checks, open_table
-from nb201_env.files import locked, regular, replacing, sweep
+from nb201_env.files import as_file, locked, regular, replacing, sweep
 from nb201_env.integrations.engines import Engine
 from nb201_env.parallel import in_order, run_tasks
 from nb201_env.simulation.workers import Finished
@@ -187,13 +187,14 @@ def _runs_there(file: Path, agent: str, setup: Setup, seed: int, runs: int) -> i
     """How many of these runs a file holds, the first ones; others are an error, so that nothing is overwritten."""
     if file.with_name(f"{file.name}.xz").exists():
         raise NB201Error(f"{file}.xz holds compressed results, which do not grow; name another folder with --out")
-    if not file.exists():
+    if not as_file(file).exists():
         return 0
     headers = [run.header for run in read_file(file)]
     about = setup.env, setup.plain(), agent
     same_rules = all((one["env"]["id"], one["env"]["kwargs"], one["agent"]) == about for one in headers)
     begins = origins(agent, make_agent(agent, task_of(setup), np.random.default_rng(0)), setup)
-    same_rules &= all(one.get(key) == begins.get(key) for one in headers for key in ("start", "knows"))
+    same_rules &= all(one.get("start") == begins.get("start") for one in headers)
+    same_rules &= all(one.get("knows", begins.get("knows")) == begins.get("knows") for one in headers)
     same_rules &= all(one["env"].get("options", dict(setup.env_options)) == dict(setup.env_options) for one in headers)
     if not same_rules or [header["seed"] for header in headers] != list(range(seed, seed + len(headers))):
         raise NB201Error(f"{file} holds runs with other settings or seeds; name another folder with --out")

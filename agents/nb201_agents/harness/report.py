@@ -30,7 +30,7 @@ from nb201_agents.harness.setup import ENVIRONMENT, Setup
 from nb201_agents.harness.summary import Overall, Summary, overall, summaries_of, warning
 from nb201_agents.harness.truth import Truth, truth_of
 from nb201_env.figures.style import needs_matplotlib, styled
-from nb201_env.files import in_folder, write_text
+from nb201_env.files import as_file, in_folder, write_text
 
 COLUMNS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("agent", lambda row: f"{row.agent} *" if row.is_best else row.agent),
@@ -76,7 +76,7 @@ def write_report(
     Raises:
         NB201Error: if the folder holds no results, or matplotlib is not installed.
     """
-    in_folder(out)
+    as_file(in_folder(out))
     results = read_runs(folder)
     rows = summaries_of(results, table)
     needs_matplotlib("reports")

@@ -32,7 +32,7 @@ from nb201_agents.oneshot.methods.setn import SETN
 from nb201_agents.oneshot.recipe import OneShotRecipe
 from nb201_agents.oneshot.supernet import Supernet
 from nb201_env import Cell, NB201Error, checks
-from nb201_env.files import locked, replacing
+from nb201_env.files import as_file, locked, replacing
 from nb201_env.integrations.devices import checked_device, one_thread
 from nb201_env.space import OPS, SKIP
 
@@ -185,7 +185,7 @@ def search(
     checks.one_of("method", method, tuple(METHODS))
     checks.whole("seed", seed, 0, 2**32 - 1)
     checked_device(device)
-    if out.exists():
+    if as_file(out).exists():
         raise NB201Error(f"{out} exists already; remove it, or name another --out")
     about = {"method": method, "recipe": asdict(recipe), "images": images.name, "hashes": images.hashes(), "seed": seed}
     about["train_images"] = len(images.splits["train"].labels)
