@@ -92,7 +92,7 @@ def test_a_column_is_not_a_recipe(tmp_path):
         writer.add_dataset("cifar10", num_classes=10, image_size=32, params=np.arange(NUM_CELLS))
         writer.add_column("cifar10", "mini", np.zeros(NUM_CELLS))
     for names in (("nets", "own"), ("own", "nets")):
-        with pytest.raises(NB201Error, match=r"own\.zarr: cifar10/mini is a column there and a recipe in another"):
+        with pytest.raises(NB201Error, match=r"own\.zarr: cifar10/mini is a column there and a recipe elsewhere"):
             join_tables([tmp_path / f"{name}.zarr" for name in names], tmp_path / "all.zarr", "all")
     assert not (tmp_path / "all.zarr").exists()
 
