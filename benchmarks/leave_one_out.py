@@ -39,7 +39,7 @@ BARS: Mapping[bool, tuple[str, ...]] = {
 """Agents that know no other table, and whether they choose among rungs."""
 
 SOURCES = ("source-order", "ridge-source", "gp-source")
-"""Agents that know the same tables as the controller."""
+"""Agents that know the same tables as the controller; they ask for the last rung alone."""
 
 RECURRENT = "recurrent-ppo:"
 """Before the file of a policy of `recurrent_ppo.py`, which no agent of the package stands for."""
@@ -144,7 +144,7 @@ def main() -> None:
     every = []
     for dataset in datasets:
         learnt = trained(given.table, dataset, given.folder, given.batches, given.controllers, given.rungs, given.short)
-        sources = [f"{name}(table={given.table})" for name in (() if given.rungs else SOURCES)]
+        sources = [f"{name}(table={given.table})" for name in SOURCES]
         agents = (*BARS[given.rungs], *sources, *learnt)
         more = given.rungs, given.runs
         every += [Searches(agent, given.table, dataset, kind, *more) for kind in KINDS for agent in agents]
