@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo docs test test-lowest test-newest lint bench-env bench-generator bench-oneshot bench-remote bench-search bench-table test-browser test-cloud test-elsewhere test-hostile leaderboard format clean
+.PHONY: demo docs test test-lowest test-newest lint bench-env bench-generator bench-oneshot bench-remote bench-search bench-table test-browser test-cloud test-elsewhere test-hostile leaderboard mini-two-trials format clean
 
 # One environment with all extras serves every target; it is made again when what it depends on changes.
 .venv/installed: pyproject.toml constraints.txt
@@ -37,6 +37,16 @@ test-newest:
 # Many more rounds of what `make test` tries: flipped bytes, cut files, signals at random moments, two writers at once.
 test-hostile: .venv/installed
 	NB201_DAMAGE=100,20 NB201_SIGNALS=3 NB201_WRITERS=7 $(BIN)/pytest tests/hostile
+
+# `mini` with a second trial of every cell, which would not fit into the package: hours on two quiet cores. An interrupted
+# call goes on.
+CELLS := 0:15625
+mini-two-trials: .venv/installed
+	mkdir -p mini-two-trials
+	set -e; for name in gratings digits shapes backdrops; do test -e mini-two-trials/$$name.zarr || \
+		$(BIN)/nb201 generate --dataset $$name --recipe mini --dedupe --first-trial 2 --jobs 2 --cells $(CELLS) \
+			--out mini-two-trials/$$name.zarr; done
+	$(BIN)/nb201 table join mini mini-two-trials/*.zarr --out mini-two-trials.zarr.zip
 
 # What needs servers and clusters that the rest does not: buckets of moto, local clusters of Ray.
 .venv-cloud/installed: BIN := .venv-cloud/bin

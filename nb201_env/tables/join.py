@@ -62,9 +62,7 @@ def _write(writer: TableWriter, path: str, nodes: Nodes) -> None:
     for table, other in others:
         if hasattr(other, "shape") != is_array:
             has_column = first if is_array else table
-            raise NB201Error(
-                f"{has_column.path}: {path} is a column there and a recipe in another table; rename the column"
-            )
+            raise NB201Error(f"{has_column.path}: {path} is a column there and a recipe elsewhere; rename the column")
     if not others:
         parent = nodes[path.rpartition("/")[0]] if "/" in path else []
         if is_array and path.endswith(_BY_TRIAL) and len(parent) > 1:
@@ -83,6 +81,8 @@ def _write(writer: TableWriter, path: str, nodes: Nodes) -> None:
         writer.write_array(path, node, _one_trial_after_another(path, nodes))
     elif path.endswith(_MEASURED):
         writer.copy_array(path, node)
+    elif path.endswith("/trained_as"):
+        writer.write_array(path, node, _united_rows(path, nodes[path]))
     else:
         for table, other in others:
             one, two = node[...], other[...]
@@ -113,6 +113,18 @@ def _seeds(one: dict[str, Any], other: dict[str, Any], where: str) -> list[int]:
             f"{where} has trials of seeds {more}, a table before it of seeds {seeds}: only different ones can be joined"
         )
     return [*seeds, *more]
+
+
+def _united_rows(path: str, found: Sequence[tuple[Table, Any]]) -> npt.NDArray[Any]:
+    """Which cell was trained for each row, -1 for none, where tables may have trained other parts of the space."""
+    (_, first), *others = found
+    united = np.asarray(first[...])
+    for table, node in others:
+        other = np.asarray(node[...])
+        if ((united >= 0) & (other >= 0) & (united != other)).any():
+            raise NB201Error(f"{table.path}: {path} differs from a table before it: rows are copies of other cells")
+        united = np.where(united >= 0, united, other)
+    return united
 
 
 def _one_trial_after_another(path: str, nodes: Nodes) -> npt.NDArray[Any]:

@@ -86,6 +86,30 @@ def test_trials_of_other_seeds_follow(tmp_path):
     assert both.fingerprint not in (one.fingerprint, two.fingerprint)
 
 
+def test_trials_of_a_part_of_the_space_follow(tmp_path):
+    counts, rows = np.full((1, 1, NUM_CELLS), 7), np.arange(NUM_CELLS) // 2 * 2
+    for name, seed, stop in (("all", 777, NUM_CELLS), ("part", 888, 100)):
+        there = np.arange(NUM_CELLS) < stop
+        with TableWriter(tmp_path / f"{name}.zarr", name) as writer:
+            writer.add_dataset("toy", num_classes=2, image_size=8)
+            writer.add_training("toy", "1ep", "full", epochs=1, trained_as=np.where(there, rows, -1))
+            writer.add_split("toy", "1ep", "full", "valid", images=9, epochs=[1], trial_seeds=[seed],
+                             correct=np.where(there, counts, -1))  # fmt: skip
+    for names in (("all", "part"), ("part", "all")):
+        out = tmp_path / f"{names[0]}-first.zarr"
+        join_tables([tmp_path / f"{name}.zarr" for name in names], out, "toy")
+        table = open_table(out)
+        assert table.verify() == []
+        np.testing.assert_array_equal(table.array("toy/1ep/full/trained_as"), rows)
+        assert sorted((~np.isnan(table.accuracy("toy", trial="all"))).sum(axis=0)) == [100, NUM_CELLS]
+    with TableWriter(tmp_path / "odd.zarr", "odd") as writer:
+        writer.add_dataset("toy", num_classes=2, image_size=8)
+        writer.add_training("toy", "1ep", "full", epochs=1, trained_as=np.arange(NUM_CELLS))
+        writer.add_split("toy", "1ep", "full", "valid", images=9, epochs=[1], trial_seeds=[999], correct=counts)
+    with pytest.raises(NB201Error, match="rows are copies of other cells"):
+        join_tables([tmp_path / "all.zarr", tmp_path / "odd.zarr"], tmp_path / "no.zarr", "toy")
+
+
 def test_a_column_is_not_a_recipe(tmp_path):
     write(tmp_path / "nets.zarr", recipe="mini")
     with TableWriter(tmp_path / "own.zarr", "own") as writer:
