@@ -7,7 +7,9 @@ import random
 from functools import cached_property
 from typing import Any
 
+from nb201_env.checks import one_of
 from nb201_env.space import NUM_CELLS, Cell
+from nb201_env.tables.official import SOURCES
 
 
 class NASBenchMetaAPI:
@@ -63,3 +65,13 @@ class NASBenchMetaAPI:
     def get_unique_str(self, arch: Any) -> str:
         """The string that isomorphic architectures share by the rule `nats`."""
         return Cell(self.query_index_by_arch(arch)).canonical("nats")
+
+    def get_net_config(self, index: int, dataset: str) -> dict[str, Any]:
+        """What network a cell makes."""
+        return {
+            "name": "infer.tiny",
+            "C": 16,
+            "N": 5,
+            "arch_str": self.arch(self.query_index_by_arch(index)),
+            "num_classes": SOURCES[one_of("dataset", dataset, tuple(SOURCES))].num_classes,
+        }

@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nb201_env.checks import one_of
 from nb201_env.compat.meta import NASBenchMetaAPI
 from nb201_env.compat.records import ArchResults, Runs, mean
 from nb201_env.compat.text import COMMENT, TRAINED_ON, describe, str2lists, str2matrix
@@ -299,16 +298,6 @@ class NATStopology(NASBenchMetaAPI):
         runs, index = self._of(dataset, hp), self.query_index_by_arch(index)
         self._trials(runs, index)
         return self._latency(runs, index)
-
-    def get_net_config(self, index: int, dataset: str) -> dict[str, Any]:
-        """What network a cell makes."""
-        return {
-            "name": "infer.tiny",
-            "C": 16,
-            "N": 5,
-            "arch_str": self.arch(self.query_index_by_arch(index)),
-            "num_classes": SOURCES[one_of("dataset", dataset, tuple(SOURCES))].num_classes,
-        }
 
     def get_net_param(self, index: int, dataset: str, seed: int | None, hp: str | int = "12") -> Any:
         """None for each seed: tables hold no weights."""

@@ -329,11 +329,7 @@ class Table(StoredArrays):
         return f"{path}/{self._choose('training set', trained_on, self.groups(path), path)}"
 
     def usual_nets(self, dataset: str, split: str) -> str:
-        """What nets were trained on that are meant where nothing is said: those that a search may see, or all images.
-
-        On CIFAR-10, train and validation accuracies are those of nets trained on half of the training images, test
-        accuracies those of nets trained on all.
-        """
+        """What the nets were trained on that are meant where nothing is said; on CIFAR-10 half but for test."""
         has_half = any("half" in self.groups(f"{dataset}/{recipe}") for recipe in self.recipes(dataset))
         return "half" if split in ("train", "valid") and has_half else "full"
 
