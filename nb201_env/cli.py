@@ -68,6 +68,11 @@ def figures(
     typer.echo(f"written: {os.path.join(out, 'index.html')}")
 
 
+def _split_of_nets(table: Table, dataset: str, split: str, nets: str) -> str:
+    """A split, with its nets where they are not those that are meant where nothing is said."""
+    return split if nets == table.usual_nets(dataset, split) else f"{split} of nets trained on {nets}"
+
+
 @table_app.command("info")
 def table_info(
     table: Annotated[str, typer.Argument(help="Name or path of a table.")] = "published",
@@ -78,7 +83,7 @@ def table_info(
     contents: dict[str, Any] = {
         dataset: {
             recipe: {
-                split if nets == opened.usual_nets(dataset, split) else f"{split} of nets trained on {nets}": {
+                _split_of_nets(opened, dataset, split, nets): {
                     "epochs": list(opened.epochs(dataset, recipe=recipe, split=split, trained_on=nets)),
                     "trials": len(opened.trials(dataset, recipe=recipe, split=split, trained_on=nets)),
                     "images": opened.num_images(dataset, recipe=recipe, split=split, trained_on=nets),

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,16 @@ class ImageSet:
 
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the images and labels of each split; those that go with a training half are named after it."""
-        prefix = "half/" if self.trained_on == "half" else ""
-        return {
-            prefix + name: hashlib.sha256(split.images.tobytes() + split.labels.tobytes()).hexdigest()
-            for name, split in self.splits.items()
-        }
+        return dict(self._hashes)
+
+    @cached_property
+    def _hashes(self) -> dict[str, str]:
+        prefix, found = "half/" if self.trained_on == "half" else "", {}
+        for name, split in self.splits.items():
+            one = hashlib.sha256(np.ascontiguousarray(split.images).data)
+            one.update(np.ascontiguousarray(split.labels).data)
+            found[prefix + name] = one.hexdigest()
+        return found
 
 
 def load_images(name: str, folder: str | None = None) -> ImageSet:

@@ -73,10 +73,9 @@ def costs(table: Table, dataset: str, recipe: str) -> dict[str, Floats]:
     }
     with suppress(MissingDataError):
         found["latency (ms)"] = 1e3 * table.latency(dataset).astype(np.float64)
-    nets = table.usual_nets(dataset, split_of(table, dataset, recipe))
-    if table.has_train_seconds(dataset, recipe=recipe, trained_on=nets):
-        seconds = table.train_seconds(dataset, recipe=recipe, trained_on=nets)
-        found["training (seconds)"] = seconds.astype(np.float64)
+    with suppress(MissingDataError):
+        nets = table.usual_nets(dataset, split_of(table, dataset, recipe))
+        found["training (seconds)"] = table.train_seconds(dataset, recipe=recipe, trained_on=nets).astype(np.float64)
     return {name: values for name, values in found.items() if np.isfinite(values).any()}
 
 

@@ -144,12 +144,13 @@ class Runs:
         if values is None:
             return None
         known = self.table.column(self.source.dataset, split=split, **self._nets).trial_seeds
-        own: Sequence[int] = range(len(values)) if known is None or not self._knows_seeds else known
-        wanted = range(len(self.seeds)) if known is None or not self._knows_seeds else self.seeds
-        if list(own) == list(wanted):
+        own, wanted = list(range(len(values))), list(range(len(self.seeds)))
+        if known is not None and self._knows_seeds:
+            own, wanted = list(known), self.seeds
+        if own == wanted:
             return values
         nothing = np.full(values.shape[1:], np.nan)
-        return np.stack([values[list(own).index(one)] if one in own else nothing for one in wanted])
+        return np.stack([values[own.index(one)] if one in own else nothing for one in wanted])
 
     def _seconds_path(self, name: str) -> str:
         return (

@@ -307,7 +307,7 @@ def test_numbers_of_numpy_make_the_same_plan(tiny, tmp_path):
     assert generate(plan_of(tiny, trials=1, start=100, stop=103, epochs=1), tmp_path / "t.zarr") == []
 
 
-def test_a_forecast_is_near_and_an_empty_shard_is_said(tiny):
+def test_a_forecast_says_what_it_is_by_and_an_empty_shard_that_it_is(tiny):
     assert "has no block" in describe(plan_of(tiny, start=0, stop=5), 1, (8, 9))
     assert "by four epochs of the first block" in describe(plan_of(tiny, start=0, stop=5), 64, (0, 1))
 

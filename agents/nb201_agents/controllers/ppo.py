@@ -24,6 +24,8 @@ from nb201_env.simulation.family import TRAINING_TASKS, Law, TaskFamily, normal_
 
 MAX_TASKS = 10_000
 MOST_OF_ANY = 10**6
+"""Largest number of a recipe; more would be asked for by a damaged file alone."""
+
 GOOD = 16
 """How many of a task's best cells are good enough to guide a policy to."""
 

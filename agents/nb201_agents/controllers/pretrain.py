@@ -119,6 +119,7 @@ def _pretrain_one(task: tuple[Recipe, Path, str, str | None]) -> Path:
     recipe, out, device, tensorboard = task
     if not out.exists() or not is_of(read_controller(out), recipe):
         pretrain(recipe, out, device, tensorboard)
+    out.with_name(out.name + CHECKPOINT).unlink(missing_ok=True)  # of a call that ended just before it did this
     return out
 
 
